@@ -1,0 +1,152 @@
+"""The data plane in this process: the only one of its host, or one of several workers."""
+
+import asyncio
+import gc
+import logging
+import signal
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from gateway.app.process import leave_by_signal, tell_addresses
+from gateway.dataplane.http.shared_port import SharedPort
+from gateway.dataplane.plane import Plane
+from gateway.dataplane.worker import Worker
+from gateway.observe.metrics import render
+from gateway.observe.ops import serve_ops
+from gateway.sampling.logged import LoggedText
+from gateway.sampling.sampler import Sampler
+from gateway.secret import Pseudonyms
+from gateway.settings import Settings, SettingsError
+from gateway.snapshot.compile import Snapshot
+from gateway.supervisor.loads import OwnLoads
+from gateway.supervisor.member import Member
+from gateway.supervisor.messages import Leave
+from gateway.supervisor.orphans import until_taken_over
+from gateway.types import Target
+from gateway.upstream.pools import UpstreamPool
+from gateway.upstream.tensors import VersionTensors, ask_tensors
+
+if TYPE_CHECKING:
+    from gateway.templates import ChatTemplates
+
+log = logging.getLogger(__package__)
+
+_ORPHANED = Leave(1.0, handing_over=True)
+"""No supervisor has come. The port is closed as if others went on with it: a new supervisor might just be taking it."""
+
+_SUPERVISOR_FIRST_S = 1.0
+"""A service manager signals supervisor and workers at once: what the supervisor then says comes within that."""
+
+
+async def serve_alone(settings: Settings, secret: bytes) -> None:
+    """Serve inference until a signal comes."""
+    worker = _worker(settings, secret, 0)
+    leaving = leave_by_signal(settings.inference.drain_notice_s)
+    await worker.start()
+    stop_ops = None
+    if settings.role == "data":
+        stop_ops = serve_ops(
+            settings.inference.host, settings.inference.ops_port, lambda: (worker.plane.ready, ""), render
+        )
+    log.info("inference is served at http://%s:%d", settings.inference.host, worker.port)
+    tell_addresses(settings, worker.port)
+    await _serve(worker, leaving)
+    if stop_ops is not None:
+        await asyncio.to_thread(stop_ops)
+
+
+async def serve_beside_others(settings: Settings, secret: bytes, member: Member) -> None:
+    """Serve inference on the port that all workers share, until the supervisor, the next one, or a signal says to leave."""
+    worker = _worker(settings, secret, member.begin.number, member.loads)
+    # Others go on with the port: it must not be closed to callers as by a drain of all.
+    leaving = leave_by_signal(
+        settings.inference.drain_notice_s, handing_over=True, delay_s=_SUPERVISOR_FIRST_S
+    )
+    await worker.start(SharedPort(member.sockets, member.shares, member.begin.place))
+
+    def leave(how: Leave) -> None:
+        if not leaving.done():
+            leaving.set_result(how)
+
+    async def heed() -> None:
+        await member.run(lambda: worker.plane.ready, worker.access_log.reopen, leave)
+        if not leaving.done():
+            limit_s = settings.inference.orphan_limit_s
+            log.warning(
+                "the supervisor is gone; this worker serves on for %g s, or until the next one has come",
+                limit_s,
+            )
+            leave(await until_taken_over(settings.data_dir, member.sockets, limit_s) or _ORPHANED)
+
+    heeding = asyncio.create_task(heed())
+    await _serve(worker, leaving)
+    await member.end()
+    heeding.cancel()
+
+
+def _worker(settings: Settings, secret: bytes, number: int, loads: OwnLoads | None = None) -> Worker:
+    samples, masking = partial(_sampler, settings, secret), LoggedText(Pseudonyms(secret))
+    worker = Worker(settings, secret, _embedded(settings), number, samples, loads, masking)
+    worker.plane.render = _render
+    worker.plane.on_activate(_prepare_templates)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, worker.access_log.reopen)
+    return worker
+
+
+async def _serve(worker: Worker, leaving: asyncio.Future[Leave]) -> None:
+    """Serve until `leaving` is done, and drain."""
+    # What stands now stands until the end: the collector need not look at it again, and requests leave no cycles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    how = await leaving
+    log.info("draining")
+    await worker.stop(how.notice_s, handing_over=how.handing_over)
+
+
+def _embedded(settings: Settings) -> UpstreamPool | None:
+    """The embedded engine, where the settings name a model repository for it."""
+    folder = settings.embedded.model_repository
+    if folder is None:
+        wants = [name for name, pool in settings.pools.items() if pool.engine == "embedded"]
+        if wants:
+            raise SettingsError(
+                [f"pools.{wants[0]}: set embedded.model_repository to the folder of its models"]
+            )
+        return None
+    from gateway.upstream.embedded import EmbeddedEngine
+    from gateway.upstream.embedded_pool import EmbeddedPool
+
+    if not folder.is_dir():
+        raise SettingsError([f"embedded.model_repository: {folder} is no folder"])
+    engine = EmbeddedEngine(folder, python_models=settings.embedded.python_models)
+    engine.load()
+    for (model, version), reason in sorted(engine.failures().items()):
+        log.error("the embedded engine did not load %s@%d: %s", model, version, reason)
+    return EmbeddedPool(engine, settings.embedded.threads)
+
+
+@cache
+def _templates() -> "ChatTemplates":
+    from gateway.templates import ChatTemplates
+
+    return ChatTemplates()
+
+
+def _render(template: str, messages: list[dict[str, object]]) -> str:
+    return _templates().render(template, messages)
+
+
+def _prepare_templates(snapshot: Snapshot) -> None:
+    """Load what renders chats before the first one comes, and only where one can."""
+    if snapshot.adapters:
+        _templates()
+
+
+def _sampler(settings: Settings, secret: bytes, plane: Plane, worker: str) -> Sampler:
+    """What keeps samples of the plane's calls."""
+
+    async def ask(target: Target) -> VersionTensors:
+        return await ask_tensors(plane.pools.get(target.pool), target, plane.deadlines)
+
+    return Sampler(settings, secret, worker, ask)

@@ -1,0 +1,1 @@
+"""`maas demo`: the whole gateway on loopback, and a story told with real requests."""

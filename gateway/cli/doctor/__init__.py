@@ -1,0 +1,1 @@
+"""`maas doctor`: what is wrong with an installation, and what to do about it."""

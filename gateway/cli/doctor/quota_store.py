@@ -1,0 +1,30 @@
+"""What the doctor looks at where quotas are shared: whether the Redis that workers count in takes what they ask of it."""
+
+from collections.abc import Iterator
+
+from gateway.cli.doctor.findings import Finding, ok, warning
+from gateway.settings import Settings
+
+_CHECK = "quotas"
+
+
+def look_at_quota_store(settings: Settings) -> Iterator[Finding]:
+    """Whether the store can be used. Without it everybody is served, each worker by its share, so nothing is broken."""
+    if settings.role == "control":
+        return
+    if settings.quota.redis_url is None:
+        if settings.workers > 1:
+            found = f"each of {settings.workers} workers counts its own share of each limit"
+            yield ok(_CHECK, f"{found}; with quota.redis_url they count together")
+        return
+    from gateway.dataplane.quota.probe import StoreRefused, ask_store
+
+    try:
+        yield ok(_CHECK, f"are counted in the Redis at {ask_store(settings.quota)}")
+    except StoreRefused as refused:
+        todo = (
+            "correct the user and password in quota.redis_url, and let that user run scripts"
+            if refused.answers
+            else "start it, or correct quota.redis_url; each worker counts by its share, hard policies refuse meanwhile"
+        )
+        yield warning(_CHECK, f"the Redis at {refused}", todo)

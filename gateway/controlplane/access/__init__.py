@@ -1,0 +1,1 @@
+"""Keys and policy: who exists and who may do what."""

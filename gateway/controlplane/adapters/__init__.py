@@ -1,0 +1,1 @@
+"""How aliases are called by way of the OpenAI API."""

@@ -1,0 +1,1 @@
+"""What retires: announcements, who still calls, and the end itself."""

@@ -1,0 +1,1 @@
+"""Quota policies: how much a caller may have."""

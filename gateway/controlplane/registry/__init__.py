@@ -1,0 +1,1 @@
+"""Models with their versions, and the pools that serve them."""

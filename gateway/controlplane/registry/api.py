@@ -1,0 +1,122 @@
+"""Routes of models and pools."""
+
+from litestar import Response, delete, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from gateway.controlplane.change import Change
+from gateway.controlplane.edge.api import Force, IfMatch, IfNoneMatch, ReasonQuery, tagged
+from gateway.controlplane.edge.caller import Caller
+from gateway.controlplane.edge.preconditions import Preconditions
+from gateway.controlplane.plane import ControlPlane
+from gateway.controlplane.registry import models, pools
+from gateway.controlplane.registry.schemas import ModelList, ModelView, PoolList, PoolView, PutModel, PutPool
+
+MODELS = ["models"]
+POOLS = ["pools"]
+
+
+@get("/models", tags=MODELS, sync_to_thread=True)
+def list_models(caller: NamedDependency[Caller], control: NamedDependency[ControlPlane]) -> ModelList:
+    """The models that the caller may see."""
+    with control.read() as session:
+        return models.list_models(session, caller)
+
+
+@get("/models/{model:str}", tags=MODELS, sync_to_thread=True)
+def show_model(
+    model: FromPath[str], caller: NamedDependency[Caller], control: NamedDependency[ControlPlane]
+) -> Response[ModelView]:
+    """One model with its versions, and its ETag."""
+    with control.read() as session:
+        return tagged(models.show_model(session, caller, model))
+
+
+@put("/models/{model:str}", tags=MODELS, sync_to_thread=True)
+def put_model(
+    model: FromPath[str],
+    data: JSONBody[PutModel],
+    caller: NamedDependency[Caller],
+    control: NamedDependency[ControlPlane],
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response[ModelView]:
+    """Register a model or add versions; versions that are not named stay. Moving it to another pool needs If-Match."""
+
+    def verb(change: Change) -> tuple[ModelView, bool]:
+        return models.put_model(change, caller, model, data, Preconditions(if_match, if_none_match))
+
+    view, created = control.change(caller, verb)
+    return tagged(view, created=created)
+
+
+@delete("/models/{model:str}/versions/{version:int}", tags=MODELS, sync_to_thread=True)
+def remove_version(
+    model: FromPath[str],
+    version: FromPath[int],
+    caller: NamedDependency[Caller],
+    control: NamedDependency[ControlPlane],
+    if_match: IfMatch = None,
+    reason: ReasonQuery = None,
+    force: Force = False,
+) -> None:
+    """Forget a version that no alias targets and nobody names any more."""
+
+    def verb(change: Change) -> None:
+        preconditions = Preconditions(if_match)
+        models.remove_version(change, caller, model, version, preconditions, reason, force=force)
+
+    control.change(caller, verb)
+
+
+@get("/pools", tags=POOLS, sync_to_thread=True)
+def list_pools(caller: NamedDependency[Caller], control: NamedDependency[ControlPlane]) -> PoolList:
+    """All pools."""
+    with control.read() as session:
+        return pools.list_pools(session, caller)
+
+
+@get("/pools/{pool:str}", tags=POOLS, sync_to_thread=True)
+def show_pool(
+    pool: FromPath[str], caller: NamedDependency[Caller], control: NamedDependency[ControlPlane]
+) -> Response[PoolView]:
+    """One pool, with its ETag."""
+    with control.read() as session:
+        return tagged(pools.show_pool(session, caller, pool))
+
+
+@put("/pools/{pool:str}", tags=POOLS, sync_to_thread=True)
+def put_pool(
+    pool: FromPath[str],
+    data: JSONBody[PutPool],
+    caller: NamedDependency[Caller],
+    control: NamedDependency[ControlPlane],
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response[PoolView]:
+    """Make a pool or replace its endpoints. Pools of the settings file are refused."""
+
+    def verb(change: Change) -> tuple[PoolView, bool]:
+        return pools.put_pool(change, caller, pool, data, Preconditions(if_match, if_none_match))
+
+    view, created = control.change(caller, verb)
+    return tagged(view, created=created)
+
+
+@delete("/pools/{pool:str}", tags=POOLS, sync_to_thread=True)
+def delete_pool(
+    pool: FromPath[str],
+    caller: NamedDependency[Caller],
+    control: NamedDependency[ControlPlane],
+    if_match: IfMatch = None,
+    reason: ReasonQuery = None,
+) -> None:
+    """Delete a pool that serves no model."""
+
+    def verb(change: Change) -> None:
+        pools.delete_pool(change, caller, pool, Preconditions(if_match), reason)
+
+    control.change(caller, verb)
+
+
+ROUTES = [list_models, show_model, put_model, remove_version, list_pools, show_pool, put_pool, delete_pool]

@@ -1,0 +1,1 @@
+"""Which requests are kept and how they are masked, and the deletion of what was kept."""

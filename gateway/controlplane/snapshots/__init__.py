@@ -1,0 +1,1 @@
+"""The snapshot: built from the database, published, handed to the workers."""

@@ -1,0 +1,201 @@
+"""What the gateway reads of the messages of `inference.GRPCInferenceService`, and the few that it writes itself.
+
+Field numbers are those of Triton's grpc_service.proto. Of a request only its first names, its parameters and the shape of its
+first input are looked at; tensors are stepped over.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gateway.errors import GatewayError, Kind, Source
+from gateway.types import Alias, Target
+from gateway.wire import (
+    VARINT,
+    Malformed,
+    Scan,
+    Value,
+    first_number,
+    signed,
+    tag_of,
+    text_of,
+    written,
+    written_all,
+)
+
+# Every request about a model: its name and version.
+_NAME, _VERSION = tag_of(1), tag_of(2)
+# ModelInferRequest.
+_ID, _PARAMETERS, _INPUTS, _OUTPUTS = tag_of(3), tag_of(4), tag_of(5), tag_of(6)
+# ModelInferRequest.InferInputTensor and .InferRequestedOutputTensor.
+_SHAPE, _SHAPE_UNPACKED = tag_of(3), tag_of(3, VARINT)
+_INPUT_PARAMETERS, _OUTPUT_PARAMETERS = tag_of(4), tag_of(2)
+# An entry of a map<string, InferParameter>, and InferParameter.
+_KEY, _VALUE = tag_of(1), tag_of(2)
+_BOOL, _INT64, _STRING, _UINT64 = tag_of(1, VARINT), tag_of(2, VARINT), tag_of(3), tag_of(5, VARINT)
+_CHOICES = frozenset({_BOOL, _INT64, _STRING, tag_of(4, 1), _UINT64})
+
+_REGION = b"shared_memory_region"
+
+Parameter = tuple[int, Value] | None
+
+
+class Named(msgspec.Struct, frozen=True, gc=False):
+    """What every request about a model says: its name and version, as they stand there."""
+
+    name: str
+    version: str
+
+
+class InferHead(msgspec.Struct, frozen=True, gc=False):
+    """What the gateway needs of an inference request. `id` is the caller's own, `rows` are those of the batch, at least 1.
+
+    `timeout_s` is the protocol's parameter, in seconds; None where there is none. `sequence` tells sequences apart; empty
+    where the request is part of none.
+    """
+
+    name: str
+    version: str
+    id: str
+    rows: int
+    timeout_s: float | None
+    sequence: bytes
+
+
+def read_named(message: bytes) -> Named:
+    """The model that a request names. Raises BAD_REQUEST for what is no message."""
+    name = version = ""
+    try:
+        for tag, value in Scan().fields(memoryview(message)):
+            if tag == _NAME:
+                name = text_of(value)
+            elif tag == _VERSION:
+                version = text_of(value)
+    except Malformed as error:
+        raise _no_message(error) from error
+    return Named(name, version)
+
+
+def read_infer(message: bytes) -> InferHead:
+    """What a `ModelInferRequest` says. Raises BAD_REQUEST for what is none, and where it names a shared-memory region."""
+    name = version = ""
+    rows: int | None = None
+    timeout: Parameter = None
+    sequence: Parameter = None
+    request_id = ""
+    scan = Scan()
+    try:
+        for tag, value in scan.fields(memoryview(message)):
+            if tag == _NAME:
+                name = text_of(value)
+            elif tag == _VERSION:
+                version = text_of(value)
+            elif tag == _ID:
+                request_id = text_of(value)
+            elif tag == _PARAMETERS:
+                key, parameter = _parameter(scan, value)
+                if key == b"timeout":
+                    timeout = parameter
+                elif key == b"sequence_id":
+                    sequence = parameter
+            elif tag == _INPUTS:
+                found = _input_rows(scan, value)
+                rows = found if rows is None else rows
+            elif tag == _OUTPUTS:
+                _look_for_region(scan, value, _OUTPUT_PARAMETERS)
+    except Malformed as error:
+        raise _no_message(error) from error
+    return InferHead(name, version, request_id, max(1, rows or 1), _timeout_s(timeout), _sequence(sequence))
+
+
+def _input_rows(scan: Scan, entry: Value) -> int:
+    """The first dimension of an input; 0 where it has none."""
+    rows: int | None = None
+    for tag, value in scan.fields(_bytes(entry)):
+        if tag in (_SHAPE, _SHAPE_UNPACKED):
+            rows = first_number(value) if rows is None else rows
+        elif tag == _INPUT_PARAMETERS:
+            _parameter(scan, value)
+    return 0 if rows is None else signed(rows)
+
+
+def _look_for_region(scan: Scan, entry: Value, parameters: int) -> None:
+    for tag, value in scan.fields(_bytes(entry)):
+        if tag == parameters:
+            _parameter(scan, value)
+
+
+def _parameter(scan: Scan, entry: Value) -> tuple[bytes, Parameter]:
+    """One parameter: its key, and which of the kinds of value it has. Raises BAD_REQUEST for a shared-memory region."""
+    key = b""
+    found: Parameter = None
+    for tag, value in scan.fields(_bytes(entry)):
+        if tag == _KEY:
+            key = bytes(_bytes(value))
+        elif tag == _VALUE:
+            # A message that stands there twice is merged: what comes last counts all the same.
+            for kind, chosen in scan.fields(_bytes(value)):
+                if kind in _CHOICES:
+                    found = (kind, chosen)
+    if key == _REGION:
+        raise GatewayError(
+            Kind.BAD_REQUEST, "The request names a shared-memory region; send the tensors themselves."
+        )
+    return key, found
+
+
+def _timeout_s(parameter: Parameter) -> float | None:
+    if parameter is None:
+        return None
+    kind, number = parameter
+    if not isinstance(number, int):
+        return None
+    micros = signed(number) if kind == _INT64 else number if kind == _UINT64 else 0
+    return micros / 1e6 if micros > 0 else None
+
+
+def _sequence(parameter: Parameter) -> bytes:
+    """A number or a text, whichever kind of parameter holds it; 0 and nothing are no sequence."""
+    if parameter is None:
+        return b""
+    value = parameter[1]
+    return bytes(value) if isinstance(value, memoryview) else b"%d" % value if value else b""
+
+
+def _bytes(value: Value) -> memoryview:
+    assert isinstance(value, memoryview)
+    return value
+
+
+def _no_message(error: Malformed) -> GatewayError:
+    return GatewayError(Kind.BAD_REQUEST, f"This is no message of the protocol: {error}.")
+
+
+# --- replies ---
+
+READY = written(1, 1)
+"""`ServerLiveResponse`, `ServerReadyResponse` and `ModelReadyResponse` that say yes; no is an empty message."""
+
+
+def stream_error(words: str, request_id: str) -> bytes:
+    """A `ModelStreamInferResponse` that is an error; its reply says, as Triton's does, which request it belongs to."""
+    return written(1, words) + written(2, written(3, request_id) if request_id else b"")
+
+
+def server_metadata(name: str, version: str, extensions: Iterable[str]) -> bytes:
+    """A `ServerMetadataResponse`."""
+    return written(1, name) + written(2, version) + written_all(3, extensions)
+
+
+def metadata_of_alias(body: bytes, alias: Alias, target: Target) -> bytes:
+    """A `ModelMetadataResponse` with the alias as `name` and its live versions as `versions`; all else as Triton says it."""
+    kept = [written(1, alias.name), written_all(2, (str(version) for version in sorted(alias.live)))]
+    try:
+        for tag, value in Scan().fields(memoryview(body)):
+            if tag not in (_NAME, _VERSION) and isinstance(value, memoryview):
+                kept.append(written(tag >> 3, bytes(value)))
+    except Malformed as error:
+        raise GatewayError(
+            Kind.BAD_GATEWAY, "The model's server sent metadata that is no message.", source=Source.UPSTREAM
+        ) from error
+    return b"".join(kept)

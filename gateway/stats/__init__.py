@@ -1,0 +1,1 @@
+"""Pure functions on numbers that somebody else has gathered; no I/O."""

@@ -1,0 +1,77 @@
+"""Which tensors a model version takes and gives, as its server tells it."""
+
+import asyncio
+import time
+
+import msgspec
+
+from gateway.errors import GatewayError, Kind, Source
+from gateway.types import OPERATIONS, Target
+from gateway.upstream.exchange import Deadlines, Exchange, Headers, ReplySource
+from gateway.upstream.pools import UpstreamPool
+
+_LIMIT_S = 5.0
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """A tensor of a model: a dimension of -1 may be of any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...] = ()
+
+
+class VersionTensors(msgspec.Struct, frozen=True):
+    """What one version takes and gives."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+class _Whole:
+    """Gathers the reply."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = bytearray()
+
+    def reply_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        self.body += body
+
+    def reply_head(self, status: int, headers: Headers, length: int | None, source: ReplySource) -> None:
+        self.status = status
+
+    def reply_data(self, data: bytes | memoryview) -> None:
+        self.body += data
+        if len(self.body) > _MOST_BYTES:
+            raise _unusable("too much metadata")
+
+    def reply_end(self) -> None:
+        pass
+
+
+async def ask_tensors(pool: UpstreamPool, target: Target, deadlines: Deadlines) -> VersionTensors:
+    """Ask a server of the pool. Raises `GatewayError` when none that has the version tells."""
+    reply = _Whole()
+    operation = OPERATIONS["metadata"]
+    done = asyncio.get_running_loop().create_future()
+    path = target.upstream_path + operation.suffix
+    exchange = Exchange(operation, path, b"", None, reply, time.monotonic() + _LIMIT_S, done)
+    deadlines.add(exchange)
+    try:
+        await pool.run(exchange, target)
+    finally:
+        deadlines.discard(exchange)
+        exchange.abort()
+    if reply.status != 200:
+        raise _unusable(f"status {reply.status} instead of metadata")
+    try:
+        return msgspec.json.decode(reply.body, type=VersionTensors)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _unusable("metadata that cannot be read") from error
+
+
+def _unusable(what: str) -> GatewayError:
+    return GatewayError(Kind.BAD_GATEWAY, f"The model's server sent {what}.", source=Source.UPSTREAM)

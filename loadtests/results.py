@@ -1,0 +1,137 @@
+"""What a run measured, and the medians and ratios drawn from it. Pure: no clock, no file."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+REFERENCE = "envoy"
+"""Ratios are to this peer's requests/s."""
+
+BARE = "maas"
+"""What `BARE` with more turned on costs is told as a ratio to it."""
+
+FULL = 0.95
+"""A core this busy is taken to be full."""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One spell of load on one peer. Shares are CPU time over wall time; None where there is no proxy.
+
+    `lost_busy` is the share of the proxy's core that others had: other processes and the hypervisor.
+    """
+
+    payload: str
+    connections: int
+    peer: str
+    round: int
+    requests: int
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    proxy_cpu_us_per_request: float | None
+    proxy_busy: float | None
+    lost_busy: float | None
+    load_busy: float
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Resident bytes of a proxy's processes: before any load, and after the last of one payload."""
+
+    payload: str
+    peer: str
+    at_rest_bytes: int
+    after_bytes: int
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where the run was made. `load_average` is the one-minute average before it."""
+
+    cpu: str
+    cores: int
+    system: str
+    python: str
+    versions: dict[str, str]
+    load_average: float
+    core_plan: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One whole run. `missing` says why a peer that was asked for could not take part."""
+
+    started_at: str
+    machine: Machine
+    payloads: dict[str, str]
+    peers: tuple[str, ...]
+    connections: tuple[int, ...]
+    rounds: int
+    duration_s: int
+    missing: dict[str, str]
+    samples: tuple[Sample, ...]
+    memory: tuple[Memory, ...]
+
+
+class Point(msgspec.Struct, frozen=True):
+    """The medians over the rounds for one peer, payload and number of connections."""
+
+    payload: str
+    connections: int
+    peer: str
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    proxy_cpu_us_per_request: float | None
+    proxy_busy: float | None
+    load_busy: float
+    ratio: float | None
+    """Requests/s over those of `REFERENCE`; None where that was not measured."""
+
+    @property
+    def load_bound(self) -> bool:
+        """True if the load generator's core was full and the proxy's was not: the figure is a lower bound."""
+        return self.load_busy >= FULL and (self.proxy_busy is None or self.proxy_busy < FULL)
+
+
+def points(samples: Iterable[Sample]) -> list[Point]:
+    """The medians, in the order in which payloads, connections and peers first appear."""
+    groups: dict[tuple[str, int, str], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.payload, sample.connections, sample.peer), []).append(sample)
+    reference = {
+        (payload, connections): statistics.median(sample.requests_per_s for sample in group)
+        for (payload, connections, peer), group in groups.items()
+        if peer == REFERENCE
+    }
+    return [
+        _point(payload, connections, peer, group, reference.get((payload, connections)))
+        for (payload, connections, peer), group in groups.items()
+    ]
+
+
+def _point(
+    payload: str, connections: int, peer: str, group: Sequence[Sample], reference: float | None
+) -> Point:
+    rate = statistics.median(sample.requests_per_s for sample in group)
+    return Point(
+        payload=payload,
+        connections=connections,
+        peer=peer,
+        requests_per_s=rate,
+        p50_ms=statistics.median(sample.p50_ms for sample in group),
+        p99_ms=statistics.median(sample.p99_ms for sample in group),
+        proxy_cpu_us_per_request=_median(sample.proxy_cpu_us_per_request for sample in group),
+        proxy_busy=_median(sample.proxy_busy for sample in group),
+        load_busy=statistics.median(sample.load_busy for sample in group),
+        ratio=rate / reference if reference else None,
+    )
+
+
+def lost_share(samples: Iterable[Sample]) -> float:
+    """The mean share of the proxy's core that others had during the run."""
+    known = [sample.lost_busy for sample in samples if sample.lost_busy is not None]
+    return statistics.fmean(known) if known else 0.0
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
