@@ -40,7 +40,7 @@ _SUPERVISOR_FIRST_S = 1.0
 
 async def serve_alone(settings: Settings, secret: bytes) -> None:
     """Serve inference until a signal comes."""
-    worker = _worker(settings, secret, 0)
+    worker = open_worker(settings, secret, 0)
     leaving = leave_by_signal(settings.inference.drain_notice_s)
     await worker.start()
     stop_ops = None
@@ -57,7 +57,7 @@ async def serve_alone(settings: Settings, secret: bytes) -> None:
 
 async def serve_beside_others(settings: Settings, secret: bytes, member: Member) -> None:
     """Serve inference on the port that all workers share, until the supervisor, the next one, or a signal says to leave."""
-    worker = _worker(settings, secret, member.begin.number, member.loads)
+    worker = open_worker(settings, secret, member.begin.number, member.loads)
     # Others go on with the port: it must not be closed to callers as by a drain of all.
     leaving = leave_by_signal(
         settings.inference.drain_notice_s, handing_over=True, delay_s=_SUPERVISOR_FIRST_S
@@ -84,7 +84,8 @@ async def serve_beside_others(settings: Settings, secret: bytes, member: Member)
     heeding.cancel()
 
 
-def _worker(settings: Settings, secret: bytes, number: int, loads: OwnLoads | None = None) -> Worker:
+def open_worker(settings: Settings, secret: bytes, number: int, loads: OwnLoads | None = None) -> Worker:
+    """A worker with all its parts, not started."""
     samples, masking = partial(_sampler, settings, secret), LoggedText(Pseudonyms(secret))
     worker = Worker(settings, secret, _embedded(settings), number, samples, loads, masking)
     worker.plane.render = _render
@@ -93,12 +94,16 @@ def _worker(settings: Settings, secret: bytes, number: int, loads: OwnLoads | No
     return worker
 
 
-async def _serve(worker: Worker, leaving: asyncio.Future[Leave]) -> None:
-    """Serve until `leaving` is done, and drain."""
-    # What stands now stands until the end: the collector need not look at it again, and requests leave no cycles.
+def rest_collector() -> None:
+    """Have Python's garbage collector look rarely: what stands now stands until the end, and requests leave no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+async def _serve(worker: Worker, leaving: asyncio.Future[Leave]) -> None:
+    """Serve until `leaving` is done, and drain."""
+    rest_collector()
     how = await leaving
     log.info("draining")
     await worker.stop(how.notice_s, handing_over=how.handing_over)

@@ -24,8 +24,8 @@ from gateway.upstream.tensors import VersionTensors
 log = logging.getLogger(__name__)
 
 _MOST_CALLS = 512
-_GATHER_S = 0.02
-"""So long calls gather before they are masked: waking a thread for each would cost more than masking it."""
+_GATHER_S, _GATHER_CALLS = 0.1, 64
+"""So long, or so many, calls gather before they are masked: waking a thread for each would cost more than masking it."""
 
 _SPELL_S = 0.002
 _REST = 3.0
@@ -80,14 +80,12 @@ class Masker:
         self._given_calls += 1
         self._given_bytes += _size_bytes(call)
         self._work.append((call, masks, known))
-        if not self._called.is_set():
+        if len(self._work) >= _GATHER_CALLS and not self._called.is_set():
             self._called.set()
 
     def _run(self) -> None:
         while not self._leave.is_set():
-            self._called.wait()
-            self._leave.wait(_GATHER_S)
-            # Cleared before the work is looked at: what is given from now on calls again.
+            self._called.wait(_GATHER_S)
             self._called.clear()
             self._mask_all()
         # What was given between the last look and the end.

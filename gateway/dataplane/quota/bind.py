@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from gateway.dataplane.call import Call
 from gateway.dataplane.quota.fields import policy_field, standing_format
 from gateway.dataplane.quota.limits import Counter, Limit, Values
 from gateway.snapshot.document import QuotaEntry
@@ -20,8 +21,8 @@ class Bound(msgspec.Struct, frozen=True, eq=False):
     those of each shadow policy.
 
     A request takes `amounts` of the enforced ones, but for the places that `varying` names, where it has an amount of its
-    own. `lasting`: some hold until a request ends. `hard` names the limits that refuse while nobody counts for all workers
-    together. `standing_format` is for `limit_field`.
+    own. `lasting`: some hold until a request ends; `measured`: some count bytes. `hard` names the limits that refuse while
+    nobody counts for all workers together. `standing_format` is for `limit_field`.
     """
 
     anything: bool
@@ -30,9 +31,14 @@ class Bound(msgspec.Struct, frozen=True, eq=False):
     amounts: tuple[int, ...]
     varying: tuple[int, ...]
     lasting: bool
+    measured: bool
     hard: tuple[str, ...]
     policy_field: Field
     standing_format: bytes
+
+    def unmeasured(self, call: Call) -> bool:
+        """Whether bytes are counted, and the call's body has told no length."""
+        return self.measured and call.body is not None and call.body.length is None
 
 
 class Binder:
@@ -62,6 +68,7 @@ class Binder:
             (1,) * len(enforced),
             tuple(place for place, each in enumerate(enforced) if each.limit.unit not in _ALWAYS_ONE),
             any(counter.holds for counters in (enforced, *shadows) for counter in counters),
+            "content-bytes" in units,
             tuple(counter.limit.name for counter in enforced if counter.limit.hard),
             policy_field(told),
             standing_format(told),

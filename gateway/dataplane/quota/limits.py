@@ -13,8 +13,8 @@ LimitKey = tuple[str, str, Unit]
 Values = tuple[str | None, str | None, str | None, str | None]
 """Team, application, alias and model, where the policy tells them apart; None where it does not."""
 
-_HELD = frozenset({"concurrent-requests", "content-bytes", "tokens"})
-"""Units that are known, or given back, when a request ends."""
+_HELD = frozenset({"concurrent-requests", "tokens"})
+"""Units that are known, or given back, when a request ends: they are held until then. Bytes are, where no length is told."""
 
 
 class Limit(msgspec.Struct, frozen=True, eq=False):

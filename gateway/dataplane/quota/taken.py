@@ -21,10 +21,10 @@ class Ledger(Protocol):
 class Taken:
     """Units of each counter, taken at `at` (monotonic seconds). It ends once; whatever is said to it then changes nothing.
 
-    `lasting`: some of them are held until the end.
+    `lasting`: some of them are held until the end. `unmeasured`: so are bytes, since nobody has told how many there will be.
     """
 
-    __slots__ = ("_amounts", "_at", "_counters", "_lasting", "_ledger", "_waiting")
+    __slots__ = ("_amounts", "_at", "_counters", "_lasting", "_ledger", "_unmeasured", "_waiting")
 
     def __init__(
         self,
@@ -33,24 +33,31 @@ class Taken:
         amounts: Sequence[int],
         at: float,
         ledger: Ledger,
+        *,
+        unmeasured: bool = False,
     ) -> None:
-        self._lasting = lasting
+        self._lasting = lasting or unmeasured
+        self._unmeasured = unmeasured
         self._waiting = False
         self._counters = counters
         self._amounts = amounts
         self._at = at
         self._ledger = ledger
+        if unmeasured:
+            self._hold_bytes(counters, amounts)
 
     def also(self, counters: Sequence[Counter], amounts: Sequence[int]) -> None:
         """More was taken for the same request."""
         self._counters = (*self._counters, *counters)
         self._amounts = (*self._amounts, *amounts)
+        if self._unmeasured:
+            self._hold_bytes(counters, amounts)
 
     def wait(self, now: float) -> None:
         """The request has to wait, and may not be served at all: hold all of it until `go` or `give_back`."""
         self._waiting = True
         for counter, amount in zip(self._counters, self._amounts, strict=True):
-            if not counter.holds:
+            if not self._holds(counter):
                 self._ledger.hold(counter, amount, self._at, now)
 
     def go(self, now: float) -> None:
@@ -58,7 +65,7 @@ class Taken:
         if self._waiting:
             self._waiting = False
             for counter, amount in zip(self._counters, self._amounts, strict=True):
-                if not counter.holds:
+                if not self._holds(counter):
                     self._ledger.settle(counter, amount, amount, now)
 
     def give_back(self, now: float) -> None:
@@ -73,11 +80,17 @@ class Taken:
         if self._waiting:
             self.give_back(now)
         elif self._lasting:
-            for place, counter in enumerate(self._counters):
-                if counter.holds:
-                    amount = self._amounts[place]
+            for counter, amount in self._let_go():
+                if self._holds(counter):
                     self._ledger.settle(counter, amount, outcome_of(counter, amount, call), now)
-            self._counters = self._amounts = ()
+
+    def _holds(self, counter: Counter) -> bool:
+        return counter.holds or (self._unmeasured and counter.limit.unit == "content-bytes")
+
+    def _hold_bytes(self, counters: Sequence[Counter], amounts: Sequence[int]) -> None:
+        for counter, amount in zip(counters, amounts, strict=True):
+            if counter.limit.unit == "content-bytes":
+                self._ledger.hold(counter, amount, self._at, self._at)
 
     def _let_go(self) -> list[tuple[Counter, int]]:
         counters, self._counters = self._counters, ()
