@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gateway.dataplane.call import Call
 from gateway.dataplane.quota.bind import Bound
 from gateway.dataplane.quota.limits import Counter, Limit
-from gateway.dataplane.quota.rows import rows_by_parsing, rows_of
+from gateway.dataplane.quota.rows import Twice, rows_by_parsing, rows_of
 from gateway.errors import GatewayError, Kind
 from gateway.upstream.exchange import SEEN_BYTES
 
@@ -76,6 +76,12 @@ def _rows(call: Call, limit: Limit) -> int:
     if rows is None:
         try:
             rows = rows_by_parsing(text)
+        except Twice as twice:
+            raise GatewayError(
+                Kind.BAD_REQUEST,
+                f"{twice} stands twice in the request's JSON; {limit.name} counts by it.",
+                close=True,
+            ) from twice
         except ValueError as error:
             if not limit.shadow:
                 raise GatewayError(

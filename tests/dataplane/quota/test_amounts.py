@@ -32,6 +32,16 @@ def test_rows_that_cannot_be_seen_are_refused() -> None:
     assert hidden.trail.inferences == 8
 
 
+def test_a_shape_that_stands_twice_is_refused() -> None:
+    """Which of them the server takes, nobody should have to know."""
+    twins = call(body=Text(b'{"inputs":[{"shape":[1,4],"shape":[64,4]}]}'))  # type: ignore[arg-type]
+    with pytest.raises(
+        GatewayError, match="shape stands twice in the request's JSON; p/rows counts by it"
+    ) as refused:
+        Asks(policy(LimitEntry("rows", "inferences", 100, 60))).take(asked=twins)
+    assert refused.value.kind is Kind.BAD_REQUEST
+
+
 def test_bytes_that_were_not_announced_are_put_right() -> None:
     """A chunked body reserves the estimate; what came is what counts, more or less of it."""
     limit = LimitEntry("bytes", "content-bytes", 10_000, 3600, estimate=4_000)
