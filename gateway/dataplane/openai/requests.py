@@ -16,6 +16,11 @@ LONGEST_STOP: Final = 512
 MOST_INPUTS: Final = 2048
 """Texts of one request for embeddings; OpenAI's own limit."""
 
+_SMALL_BODY = 64 * 1024
+_MOST_QUOTES, _MOST_STRUCTURE = 100_000, 256 * 1024
+"""Of quotes that begin or end a text, and of characters outside of texts: 4096 messages have far fewer. A body of nothing but
+brackets would hold up everybody for most of a second."""
+
 _WHERE = re.compile(r"([A-Za-z0-9_.\[\]]+): ")
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
@@ -218,6 +223,8 @@ def _read_text(body: bytes, kind: type[T]) -> T:
 
 
 def _read(body: bytes, kind: type[T]) -> T:
+    if len(body) > _SMALL_BODY and _is_all_structure(body):
+        raise GatewayError(Kind.BAD_REQUEST, "The body has more values than any request needs.")
     try:
         asked = decode_body(body, kind)
     except GatewayError as error:
@@ -234,3 +241,11 @@ def _read(body: bytes, kind: type[T]) -> T:
         if harmless is not None and value is not None and not any(value == each for each in harmless):
             raise unsupported(name)
     return asked
+
+
+def _is_all_structure(body: bytes) -> bool:
+    """Whether the body is made of small values, without looking at each of them."""
+    plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    if plain.count(b'"') > _MOST_QUOTES:
+        return True
+    return sum(map(len, plain.split(b'"')[::2])) > _MOST_STRUCTURE

@@ -72,6 +72,8 @@ BAD = [
     ("tokens for a prompt", complete(prompt=[1, 2]), "prompt", None),
     ("an empty stop", complete(stop=""), "stop", "invalid_value"),
     ("too many stops", complete(stop=["x"] * 17), "stop", "invalid_value"),
+    ("nothing but brackets", (CHAT, b'{"model":"text","x":[' + b"[]," * 1_300_000 + b"0]}"), None, None),
+    ("nothing but keys", (CHAT, b'{"model":"text","x":{' + b",".join(b'"%d":0' % n for n in range(60_000)) + b"}}"), None, None),
     ("an alias without an adapter", complete(model="a"), "model", "model_not_supported"),
     ("an alias of another kind", complete(model="embed"), "model", "model_not_supported"),
 ]  # fmt: skip
