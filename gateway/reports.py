@@ -79,6 +79,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state of one worker. `started_at` and the uses of keys are Unix seconds.
 
     `inference_url` is where it takes requests, null when it does not, or listens on all addresses of its host.
+    `quota_workers` is among how many it shares each quota out, null where they count together in a store.
     """
 
     host: Text
@@ -95,6 +96,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     usage: UsageBatch | None = None
     samples: SampleReport | None = None
+    quota_workers: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
 
 
 class SampleDeletion(msgspec.Struct, frozen=True):

@@ -140,6 +140,8 @@ def _one(found: dict[str, Any]) -> None:
 def _warn(found: dict[str, Any]) -> None:
     for selector in found["unknown"]:
         note(f"warning: there is no {selector} now; until there is, quota {found['name']} limits nobody")
+    for problem in found["problems"]:
+        note(f"warning: quota {found['name']} is not kept as it is written: {problem}")
 
 
 def _scope(found: dict[str, Any]) -> str:

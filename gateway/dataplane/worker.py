@@ -78,6 +78,7 @@ class Worker:
         self._refresher = open_tokens(settings)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{number}"
         quotas, self._quota_store = open_quotas(settings, self._name)
+        self._quotas = quotas
         self.plane = Plane(
             settings.inference,
             derive(secret, KEY_PURPOSE),
@@ -279,6 +280,7 @@ class Worker:
             keys_used=keys_used,
             usage=usage,
             samples=None if self._samples is None else self._samples.report(),
+            quota_workers=self._quotas.shared_among,
         )
 
     def _inference_url(self) -> str | None:

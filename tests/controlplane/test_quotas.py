@@ -47,6 +47,32 @@ def test_a_quota_is_set_shown_changed_and_deleted(plane: Running) -> None:
     ]
 
 
+def test_workers_that_do_not_count_together_are_told_of(plane: Running) -> None:
+    """More than a whole in shares lets more through; a hard one is closed; a worker that has gone says nothing."""
+
+    def said(hard: bool, *workers: int | None) -> list[str]:
+        path = f"/api/v1/quotas/{plane.fresh('quota')}"
+        for number, among in enumerate(workers):
+            report = {
+                "host": "h", "pid": 1, "role": "data", "snapshot_version": 1, "started_at": 1.0, "quota_workers": among,
+            }  # fmt: skip
+            plane.worker.post(f"/api/v1/workers/counts-{number}/report", json=report).raise_for_status()
+        made = plane.admin.put(path, json={"limits": [MINUTE], "hard": hard})
+        for number in range(len(workers)):
+            plane.worker.delete(f"/api/v1/workers/counts-{number}").raise_for_status()
+        assert plane.admin.get(path).json()["problems"] == []
+        problems: list[str] = made.json()["problems"]
+        return problems
+
+    assert said(True) == said(True, None, None) == said(True, 1) == said(False, 3, 3, 3) == []
+    (apart,) = said(False, 1, 1, None)
+    assert apart.startswith("2 workers, each by its share, let 2 times as much through; name a Redis")
+    (twice,) = said(False, 2, 2, 2)
+    assert "let 1.5 times as much through" in twice
+    (closed,) = said(True, 2, 2)
+    assert "all that it binds is refused" in closed
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

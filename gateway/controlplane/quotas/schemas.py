@@ -63,7 +63,8 @@ class QuotaView(msgspec.Struct, frozen=True):
     """A quota policy as it stands.
 
     A `platform` one was set by who administers all quotas, and only they change it. `unknown` are selectors that name
-    nothing there is now, such as a mistyped alias: until there is, the policy limits nobody.
+    nothing there is now, such as a mistyped alias: until there is, the policy limits nobody. `problems` say why the workers
+    that serve now do not keep it as it is written.
     """
 
     name: str
@@ -76,6 +77,7 @@ class QuotaView(msgspec.Struct, frozen=True):
     hard: bool
     platform: bool
     unknown: list[str]
+    problems: list[str]
     revision: int
     updated_at: datetime
     updated_by: str

@@ -5,6 +5,8 @@ since they can only make less of it; what an administrator of all quotas has set
 the alias, and the application that a policy names, sees it.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy.orm import Session
 
@@ -13,6 +15,7 @@ from gateway.controlplane.change import Change
 from gateway.controlplane.edge.caller import Caller
 from gateway.controlplane.edge.preconditions import Preconditions
 from gateway.controlplane.quotas import store
+from gateway.controlplane.quotas.counting import counting_problems, sharing_workers
 from gateway.controlplane.quotas.schemas import LimitView, PutQuota, QuotaList, QuotaView
 from gateway.db.models import QuotaRow
 from gateway.errors import GatewayError, Kind, unprocessable
@@ -26,13 +29,15 @@ RESOURCE = "@quotas"
 
 def list_quotas(session: Session, caller: Caller) -> QuotaList:
     """The policies that the caller may see."""
-    rows = store.quotas(session)
-    return QuotaList([_view(session, row) for row in rows if _may_see(session, caller, store.entry_of(row))])
+    rows, shares = store.quotas(session), sharing_workers(session)
+    return QuotaList(
+        [_view(session, row, shares) for row in rows if _may_see(session, caller, store.entry_of(row))]
+    )
 
 
 def show_quota(session: Session, caller: Caller, name: str) -> QuotaView:
     """One policy. Raises NOT_FOUND, in the same words for one that the caller may not see."""
-    return _view(session, _seen(session, caller, name))
+    return _view(session, _seen(session, caller, name), sharing_workers(session))
 
 
 def put_quota(
@@ -52,10 +57,11 @@ def put_quota(
     same = row is not None and store.entry_of(row) == entry
     preconditions.check(row.revision if row else None, f"Quota {name}", required=not same)
     if row is not None and same:
-        return _view(session, row), False
+        return _view(session, row, sharing_workers(session)), False
     created = row is None
     platform = caller.may("admin", RESOURCE, PLATFORM)
-    return _view(session, _write(change, row, entry, platform=platform, reason=body.reason)), created
+    written = _write(change, row, entry, platform=platform, reason=body.reason)
+    return _view(session, written, sharing_workers(session)), created
 
 
 def delete_quota(
@@ -141,7 +147,7 @@ def _write(
     return row
 
 
-def _view(session: Session, row: QuotaRow) -> QuotaView:
+def _view(session: Session, row: QuotaRow, shares: Sequence[int]) -> QuotaView:
     entry = store.entry_of(row)
     return QuotaView(
         name=row.name,
@@ -159,6 +165,7 @@ def _view(session: Session, row: QuotaRow) -> QuotaView:
         hard=entry.hard,
         platform=row.platform,
         unknown=store.unknown_selectors(session, entry),
+        problems=counting_problems(shares, hard=entry.hard),
         revision=row.revision,
         updated_at=row.updated_at,
         updated_by=row.updated_by,

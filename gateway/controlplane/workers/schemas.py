@@ -21,6 +21,7 @@ class WorkerView(msgspec.Struct, frozen=True):
     inference_url: str | None
     endpoints: list[EndpointReport]
     samples: SampleReport | None
+    quota_workers: int | None
 
 
 class WorkerList(msgspec.Struct, frozen=True):

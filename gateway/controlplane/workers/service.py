@@ -38,6 +38,7 @@ def take_report(session: Session, worker: str, report: Report) -> None:
     row.inference_url = report.inference_url
     row.endpoints = [msgspec.to_builtins(endpoint) for endpoint in report.endpoints]
     row.samples = msgspec.to_builtins(report.samples)
+    row.quota_workers = report.quota_workers
     store.forget(session, now - FORGOTTEN_AFTER)
     # A worker's clock may be ahead; a key is not used in the future.
     used = {
@@ -76,6 +77,7 @@ def list_workers(session: Session, caller: Caller) -> WorkerList:
                 inference_url=row.inference_url,
                 endpoints=msgspec.convert(row.endpoints, list[EndpointReport]),
                 samples=msgspec.convert(row.samples, SampleReport | None),
+                quota_workers=row.quota_workers,
             )
             for row in store.workers(session, now - FORGOTTEN_AFTER)
         ]

@@ -59,6 +59,11 @@ class Quotas:
             raise not_counted(bound.hard)
         return self._take_here(bound, call, now)
 
+    @property
+    def shared_among(self) -> int | None:
+        """Among how many workers this one shares each limit out; None where they count together."""
+        return self._workers
+
     def settle(self, counter: Counter, held: int, used: int, now: float) -> None:
         """Of what was held so many units were used."""
         counter.held -= held

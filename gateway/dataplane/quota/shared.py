@@ -60,6 +60,11 @@ class SharedQuotas(Quotas):
         taken = self._taken(bound, amounts, stands, call, now)
         return self._with_shadows(bound, taken, call) if bound.shadows else taken
 
+    @property
+    def shared_among(self) -> int | None:
+        """They count together, but for the time in which the store is away."""
+        return None
+
     def settle(self, counter: Counter, held: int, used: int, now: float) -> None:
         """Of what was held so many units were used."""
         if self._leases.connected:

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Date, Float, Index, String
+from sqlalchemy import JSON, BigInteger, Date, Float, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gateway.db.models.table import NAME, PRINCIPAL, Table, UtcDateTime
@@ -25,6 +25,7 @@ class WorkerRow(Table):
     endpoints: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     usage_batch: Mapped[int] = mapped_column(BigInteger, default=0)
     samples: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    quota_workers: Mapped[int | None] = mapped_column(Integer)
 
 
 class UsageRow(Table):
