@@ -119,8 +119,8 @@ def test_a_flip_is_live_on_every_worker_of_every_host(hosts: Hosts) -> None:
             assert min(held) >= 1, "both workers of a host have callers"
         quota = {"alias": "digits", "limits": [{"name": "day", "quota": 10**9, "window_s": 86_400}]}
         assert operator.set("/quotas/apart", quota).is_success
-        (problem,) = operator.get("/quotas/apart").json()["problems"]
-        assert problem.startswith("4 workers, each by its share, let 2 times as much through")
+        told = "4 workers, each by its share, let 2 times as much through"
+        wait_until(lambda: told in str(operator.get("/quotas/apart").json()["problems"]), "all have reported")
         took = []
         for version in (2, 1, 2, 1):
             began = time.monotonic()
