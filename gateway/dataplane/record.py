@@ -186,12 +186,14 @@ def _captured(
 def _outcome(call: Call) -> tuple[str, int]:
     """What became of the call, and the HTTP status that stands for it (499: the caller went before the reply).
 
-    A caller who has the whole reply and closes at once has not gone before it.
+    A caller who has the whole reply and closes at once has not gone before it. What had no exchange upstream, and is no
+    error, the gateway has answered itself.
     """
     trail = call.trail
     if trail.error is not None:
         return trail.error.kind.value, HTTP_STATUS[trail.error.kind][0]
-    if trail.exchange is None or (trail.gone and not trail.exchange.complete):
+    exchange = trail.exchange
+    if trail.gone and (exchange is None or not exchange.complete):
         return "caller_gone", _CALLER_GONE
-    status = trail.exchange.status
+    status = 200 if exchange is None else exchange.status
     return ("ok" if status < 400 else "model_refused" if status < 500 else "model_failed"), status

@@ -13,6 +13,7 @@ DEFAULT_TEMPLATE: Final = (
 MOST_TOKENS: Final = 1_000_000
 MOST_FIELDS: Final = 32
 LONGEST_TEMPLATE: Final = 64 * 1024
+"""Characters of a chat template."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 

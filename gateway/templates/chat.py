@@ -8,11 +8,9 @@ import jinja2
 from jinja2 import Template
 
 from gateway.errors import GatewayError, Kind
+from gateway.snapshot.adapters import LONGEST_TEMPLATE
 from gateway.templates import restrict
 from gateway.templates.sandbox import BUDGET, MOST_CHARACTERS, Budget, OverBounds, Raised, Sandbox
-
-MOST_SOURCE: Final = 64 * 1024
-"""Characters of a template."""
 
 LIMIT_S: Final = 0.25
 """Processor time of one rendering. A usual one takes a thousandth of that; while it runs, a worker does nothing else."""
@@ -62,8 +60,8 @@ class ChatTemplates:
 
 def template_problem(source: str) -> str | None:
     """Why the template cannot be used, in words that follow its name; None where it can. It is rendered once to see."""
-    if not 1 <= len(source) <= MOST_SOURCE:
-        return f"must have 1 to {MOST_SOURCE} characters"
+    if not 1 <= len(source) <= LONGEST_TEMPLATE:
+        return f"must have 1 to {LONGEST_TEMPLATE} characters"
     try:
         _rendered(_compile(Sandbox(), source), _TRIAL)
     except Raised:

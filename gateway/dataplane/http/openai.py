@@ -50,6 +50,7 @@ class OpenAIHandler:
             self._calls.refuse(call, error)
             raise
         reply.document(200, found)
+        self._plane.recorder.record(call)
 
     async def _serve(self, call: Call, page: str, encoding: bytes, body: IncomingBody, reply: Reply) -> None:
         trail = call.trail

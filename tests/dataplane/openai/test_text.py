@@ -115,6 +115,22 @@ def test_models_are_the_aliases_that_the_caller_may_call_this_way(
     assert list(client(gateway, "key-of-stranger").models.list()) == []
 
 
+def test_a_question_about_models_stands_in_the_access_log(ai: openai.OpenAI, gateway: Gateway) -> None:
+    """As one over the other protocols does: who asked, and that it went well."""
+    reply = ai.models.with_raw_response.retrieve("text")
+    asked = reply.headers["X-Request-Id"]
+
+    def line() -> dict[str, Any] | None:
+        return next((each for each in gateway.access_log() if each["request_id"] == asked), None)
+
+    wait_for(lambda: line() is not None, what="its line")
+    found = line()
+    assert found is not None
+    assert (found["principal"], found["protocol"], found["operation"], found["outcome"], found["status"]) == (
+        "app:caller", "openai", "metadata", "ok", 200,
+    )  # fmt: skip
+
+
 def test_an_alias_that_retires_says_so_here_too(ai: openai.OpenAI, upstream: Upstream) -> None:
     """With an answer, with a refusal, and with its description."""
     upstream.behave = lambda talk: talk.answer(body=says("x"))
