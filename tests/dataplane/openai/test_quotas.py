@@ -1,5 +1,6 @@
 """Quotas of tokens: reserved by what a request may use, put right by what it has used, and told in OpenAI's fields too."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,19 +10,32 @@ import pytest
 from tests.dataplane.openai.scene import TOKENS, adapted, client, pieces, says, streams
 from tests.dataplane.raw import until_answered
 from tests.dataplane.upstream import Talk, Upstream
+from tests.db.servers import Missing, Redis
 from tests.gateway_process import Gateway, running, wait_for
+from tests.patience import PATIENT_S
 
 PROMPT = "p" * 40
 """Ten tokens, by the estimate."""
 
 
-@pytest.fixture
-def gateway(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One whose counters are new. A stream may last two seconds, so that one can be seen to run out of time."""
-    folder = tmp_path_factory.mktemp("metered")
-    with running(
-        folder, adapted(upstream.url), INFERENCE__MAX_DEADLINE_S=2, INFERENCE__DEADLINE_S=1
-    ) as found:
+@pytest.fixture(params=["in process", "in Redis"])
+def gateway(
+    request: pytest.FixtureRequest, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """One whose counters are new, wherever it keeps them. A stream may last two seconds, so that one can be seen to run
+    out of time.
+    """
+    settings: dict[str, object] = {"INFERENCE__MAX_DEADLINE_S": 2, "INFERENCE__DEADLINE_S": 1}
+    with contextlib.ExitStack() as stack:
+        if request.param == "in Redis":
+            try:
+                redis = Redis()
+            except Missing as error:
+                pytest.skip(str(error))
+            stack.callback(redis.stop)
+            settings |= {"QUOTA__REDIS_URL": redis.url, "QUOTA__WAIT_S": PATIENT_S}
+        folder = tmp_path_factory.mktemp("metered")
+        found = stack.enter_context(running(folder, adapted(upstream.url), **settings))
         until_answered(found.address)
         yield found
 
