@@ -22,7 +22,7 @@ _UNITS = {
 _LEFT_OUT = {"burst": "the whole quota at once", "estimate": "1"}
 _SPEC = re.compile(
     r"(?:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127}):)?(?:(?P<unit>[a-z-]+)=)?(?P<quota>[0-9]{1,40})(?P<size>[kMG]?)"
-    r"(?:/(?P<every>[0-9]{1,8}s|second|minute|hour|day|week))?(?P<rest>(?:,(?:burst|estimate)=[0-9]{1,40})*)",
+    r"(?:/(?P<every>[0-9]{1,8}s|second|minute|hour|day|week))?(?P<rest>(?:,(?:burst|estimate)=[0-9]{1,40}[kMG]?)*)",
     re.ASCII,
 )
 HOW = "write [NAME:][UNIT=]QUOTA/WINDOW[,burst=N][,estimate=N], as in 100/minute, tokens=10k/day or concurrent=8; WINDOW is second, minute, hour, day, week or a number of seconds (90s)"
@@ -41,7 +41,7 @@ def limit(text: str) -> dict[str, Any]:
         raise click.BadParameter(
             f"{text!r}: only concurrent requests have no window, and they have none; {HOW}"
         )
-    quota = int(match["quota"]) * _SIZES[match["size"]]
+    quota = _units(match["quota"] + match["size"])
     if quota > MOST_QUOTA:
         raise click.BadParameter(f"{text!r}: the largest quota is {MOST_QUOTA}")
     found: dict[str, Any] = {
@@ -52,12 +52,13 @@ def limit(text: str) -> dict[str, Any]:
     if every is not None:
         found["window_s"] = _WINDOWS.get(every) or int(every[:-1])
     for option in filter(None, match["rest"].split(",")):
-        key, _, number = option.partition("=")
-        if int(number) == 0:
+        key, _, written_units = option.partition("=")
+        units = _units(written_units)
+        if units == 0:
             raise click.BadParameter(f"{text!r}: the {key} is at least 1; leave it out for {_LEFT_OUT[key]}")
-        if int(number) > quota:
+        if units > quota:
             raise click.BadParameter(f"{text!r}: the {key} is larger than the quota of {quota}")
-        found[key] = int(number)
+        found[key] = units
     return found
 
 
@@ -92,6 +93,12 @@ def written(found: dict[str, Any]) -> str:
         if found["burst"] != found["quota"]:
             text += f",burst={found['burst']}"
     return text if found["estimate"] == 1 else f"{text},estimate={found['estimate']}"
+
+
+def _units(text: str) -> int:
+    """`10`, `10k`, `10M`, `10G`."""
+    size = text[-1] if text[-1] in _SIZES else ""
+    return int(text.removesuffix(size)) * _SIZES[size]
 
 
 def _default_name(unit: str, every: str | None) -> str:

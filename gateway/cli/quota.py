@@ -43,7 +43,7 @@ A selector that is left out counts everybody together; '*' counts each one on it
 @click.option("--shadow", is_flag=True, help="Count, and refuse nothing.")
 @click.option("--hard", is_flag=True, help="Refuse while the count cannot be kept across workers.")
 @click.option("--reason", help="Why; kept in the audit.")
-@click.option("--yes", is_flag=True, help="Replace another one without asking.")
+@click.option("--yes", is_flag=True, help="Replace another one, or bind everybody, without asking.")
 @json_option
 def set_quota(
     name: str,
@@ -66,6 +66,9 @@ def set_quota(
             note(f"{name} is now   {before}")
             note(f"{'':<{len(name)}} will be  {after}")
             confirm("Replace this quota?", yes)
+        elif before is None and not any(scope.values()) and not shadow:
+            note(f"{name} binds every request of every caller, all counted together")
+            confirm("Set it all the same?", yes)
         done = control.put(path, body, etag)
     if as_json:
         emit_json(done)

@@ -149,7 +149,8 @@ class LimitEntry(msgspec.Struct, frozen=True):
     """`quota` units in `window_s` seconds, `burst` of them at once (0: the whole quota).
 
     Of concurrent-requests `quota` at a time, with no window. Of units that are known only afterwards, `estimate` is
-    reserved and then put right.
+    reserved and then put right. `began` tells it from one of the same name that was deleted, or had another unit: it is
+    when this one was set first, in milliseconds of Unix time.
     """
 
     name: str
@@ -158,6 +159,7 @@ class LimitEntry(msgspec.Struct, frozen=True):
     window_s: int = 0
     burst: int = 0
     estimate: int = 1
+    began: int = 0
 
 
 class QuotaEntry(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from gateway.snapshot.quotas import MOST_QUOTA
         ("burst:100/10s,burst=20", {"name": "burst", "unit": "requests", "quota": 100, "window_s": 10, "burst": 20}),
         ("bytes=10M/hour", {"name": "content-bytes-hour", "unit": "content-bytes", "quota": 10_000_000, "window_s": 3600}),
         ("tokens=1k/day,estimate=50", {"name": "tokens-day", "unit": "tokens", "quota": 1000, "window_s": 86_400, "estimate": 50}),
+        ("bytes=1G/day,burst=20M", {"name": "content-bytes-day", "unit": "content-bytes", "quota": 10**9, "window_s": 86_400, "burst": 20_000_000}),
         ("concurrent=8", {"name": "concurrent", "unit": "concurrent-requests", "quota": 8}),
     ],
 )  # fmt: skip

@@ -282,6 +282,12 @@ def test_a_quota_is_set_shown_and_deleted(run: Maas, ask: Ask) -> None:
     )
     assert "will be  minute:7/minute for everybody together, enforced" in asked.stderr
     assert "add --yes" in asked.stderr
+    everybody = run("quota", "set", "all", "7/minute")
+    assert everybody.exit_code == 1
+    assert "all binds every request of every caller, all counted together" in everybody.stderr
+    assert run("quota", "show", "all").exit_code == 1
+    torn = run("quota", "set", "torn", "--alias", "digits", "--hard", "--shadow", "7/minute")
+    assert "a shadow policy refuses nothing, so it cannot be hard" in torn.stderr
     refused = run("quota", "set", "free", "5/minute", "5/day", "--yes")
     assert refused.exit_code == 1
     assert "contradict one another" in refused.stderr.splitlines()[-1]

@@ -1,5 +1,6 @@
 """Quota policies over the API."""
 
+import time
 from typing import Any
 
 import pytest
@@ -45,6 +46,30 @@ def test_a_quota_is_set_shown_changed_and_deleted(plane: Running) -> None:
         ("quota.set", None),
         ("quota.set", "the free tier"),
     ]
+
+
+def test_a_limit_that_was_deleted_or_has_another_unit_begins_anew(plane: Running) -> None:
+    """Whoever counts tells the two apart; a limit that was raised goes on."""
+    path = f"/api/v1/quotas/{plane.fresh('quota')}"
+
+    def began(*, again: bool = True, **fields: object) -> int:
+        current = plane.admin.get(path)
+        etag = {"If-Match": current.headers["ETag"]} if current.is_success else {}
+        if not again:
+            assert plane.admin.delete(path).status_code == 204
+            etag = {}
+        time.sleep(0.002)
+        plane.admin.put(path, json={"limits": [MINUTE | fields]}, headers=etag).raise_for_status()
+        published = plane.control.publisher.published
+        assert published is not None
+        (entry,) = (each for each in published.document.quotas if each.name == path.rpartition("/")[2])
+        return entry.limits[0].began
+
+    first = began()
+    assert first == began(quota=9) == began(quota=9) > 0
+    rows = began(unit="inferences")
+    assert first < rows < (back := began()) < began(again=False)
+    assert back > first
 
 
 def test_workers_that_do_not_count_together_are_told_of(plane: Running) -> None:

@@ -5,6 +5,7 @@ since they can only make less of it; what an administrator of all quotas has set
 the alias, and the application that a policy names, sees it.
 """
 
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -45,13 +46,15 @@ def put_quota(
 ) -> tuple[QuotaView, bool]:
     """Make a policy or replace it whole; and whether it is new. The same again changes nothing."""
     session = change.session
-    entry = _entry(name, body)
     row = store.quota(session, name)
+    entry = _entry(name, body, () if row is None else store.entry_of(row).limits)
     if not _may_set(session, caller, entry):
         caller.refuse("admin", RESOURCE, PLATFORM)
     if row is not None and not _may_change(session, caller, row):
         _refuse(session, caller, row)
     problems = quota_problems(entry)
+    if entry.hard and entry.shadow:
+        problems.append(f"quota {name}: a shadow policy refuses nothing, so it cannot be hard")
     if problems:
         raise unprocessable("The quota policy cannot be used", problems)
     same = row is not None and store.entry_of(row) == entry
@@ -76,11 +79,22 @@ def delete_quota(
     change.record("quota.delete", f"quota:{name}", row.entry, None, reason)
 
 
-def _entry(name: str, body: PutQuota) -> QuotaEntry:
+def _entry(name: str, body: PutQuota, standing: tuple[LimitEntry, ...]) -> QuotaEntry:
+    """The policy as it is to be. A limit that stands already, of the same unit, goes on counting."""
+    began = {(each.name, each.unit): each.began for each in standing}
+    now_ms = time.time_ns() // 1_000_000
     return QuotaEntry(
         name,
         tuple(
-            LimitEntry(each.name, each.unit, each.quota, each.window_s, each.burst, each.estimate)
+            LimitEntry(
+                each.name,
+                each.unit,
+                each.quota,
+                each.window_s,
+                each.burst,
+                each.estimate,
+                began.get((each.name, each.unit), now_ms),
+            )
             for each in body.limits
         ),
         team=body.team,

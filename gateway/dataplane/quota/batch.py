@@ -22,7 +22,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class BatchReply(msgspec.Struct, frozen=True, array_like=True):
-    """How many workers there are, since when the store is not empty, for how long it `settles_s` after it has forgotten,
+    """How many workers there are, since when the store counts, for how long it `settles_s` where it may have forgotten,
     answers to requests, and what was leased ahead.
     """
 
@@ -87,7 +87,7 @@ class Batch:
         if place is None:
             place = self._places[counter] = FIRST_PLACE + len(self.keys)
             # No name has a bar, so no two counters share a key.
-            parts = (*counter.limit.key, *(value or "" for value in counter.values))
+            parts = (*map(str, counter.limit.key), *(value or "" for value in counter.values))
             self.keys.append(self._prefix + "|".join(parts))
         return place
 

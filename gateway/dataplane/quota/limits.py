@@ -7,8 +7,10 @@ from gateway.observe import metrics
 from gateway.observe.quotas import QuotaTally
 from gateway.snapshot.document import LimitEntry, QuotaEntry, Unit
 
-LimitKey = tuple[str, str, Unit]
-"""Policy, limit, unit: counts of another unit mean something else."""
+LimitKey = tuple[str, str, Unit, int]
+"""Policy, limit, unit, and since when there is such a one: counts of another unit, or of another policy that once had the
+name, mean something else.
+"""
 
 Values = tuple[str | None, str | None, str | None, str | None]
 """Team, application, alias and model, where the policy tells them apart; None where it does not."""
@@ -49,7 +51,7 @@ def _limit(policy: QuotaEntry, entry: LimitEntry) -> Limit:
     # A name has no slash, so no two limits share theirs.
     name = f"{policy.name}/{entry.name}"
     return Limit(
-        (policy.name, entry.name, entry.unit),
+        (policy.name, entry.name, entry.unit, entry.began),
         name,
         entry.unit,
         entry.quota,

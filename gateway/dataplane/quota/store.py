@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from gateway.dataplane.quota.batch import Batch, BatchReply, decode_reply
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SCRIPT = (Path(__file__).parent / "take.lua").read_text(encoding="utf-8")
 _DIGEST = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -75,6 +76,7 @@ class Store:
         self._connected = metrics.QUOTA_STORE_CONNECTED.labels("redis")
         self._connected.set(0)
         self._told_away = False
+        self._run = ""
 
     async def tried(self) -> None:
         """Wait for the end of the first attempt to reach the store, or for as long as one may take."""
@@ -112,6 +114,7 @@ class Store:
         """Rounds over one connection, until that raises `Away`."""
         rounds = self._rounds
         async with self._client() as client:
+            self._run = await self._run_of(client)
             reply = await self._call(client, prefix, rounds.greet(prefix))
             while not rounds.found(reply, list(self._counters()), time.monotonic()):
                 self._tried.set()
@@ -144,8 +147,7 @@ class Store:
 
     async def _call(self, client: "Redis", prefix: str, batch: Batch, *, leave: bool = False) -> BatchReply:
         keys = [f"{prefix}workers", f"{prefix}since", f"{prefix}settled", *batch.keys]
-        since = self._rounds.since
-        arguments = (self._worker, WORKER_LAPSE_S, int(leave), "", since, SETTLE_S, batch.encode())
+        arguments = (self._worker, WORKER_LAPSE_S, int(leave), "", self._run, SETTLE_S, batch.encode())
         began = time.monotonic()
         try:
             data = await self._in_time(_run_script(client, keys, arguments))
@@ -158,7 +160,22 @@ class Store:
         metrics.QUOTA_CALL_SECONDS.observe(time.monotonic() - began)
         return reply
 
-    async def _in_time(self, call: Coroutine[Any, Any, bytes]) -> bytes:
+    async def _run_of(self, client: "Redis") -> str:
+        """The name that this run of the server has given itself: what it holds may have been saved by an earlier one. Empty
+        where the user may not ask, or a proxy does not know.
+        """
+        from redis.exceptions import ResponseError
+
+        try:
+            return str((await self._in_time(_told_of_server(client))).get("run_id", ""))
+        except ResponseError:
+            return ""
+        except Away:
+            raise
+        except Exception as error:
+            raise Away(f"{type(error).__name__}: {error}") from error
+
+    async def _in_time(self, call: Coroutine[Any, Any, T]) -> T:
         """The reply, if it comes in time. A worker that was itself held up looks once more for one that is here already."""
         task = asyncio.ensure_future(call)
         try:
@@ -168,6 +185,8 @@ class Store:
                     return task.result()
         finally:
             task.cancel()
+            # What a client raises as it is cut off is nobody's affair.
+            task.add_done_callback(_heed)
         raise Away(f"no answer in {self._wait_s} s")
 
     @contextlib.asynccontextmanager
@@ -213,6 +232,15 @@ def place(url: str) -> str:
     """Where the store is, without its password."""
     parts = urlsplit(url)
     return parts.path if parts.hostname is None else f"{parts.hostname}:{parts.port or 6379}"
+
+
+def _heed(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+async def _told_of_server(client: "Redis") -> dict[str, Any]:
+    return await client.info("server")
 
 
 async def _run_script(client: "Redis", keys: list[str], arguments: tuple[str | bytes | float, ...]) -> bytes:

@@ -1,12 +1,12 @@
 -- One call of one worker: all that it has used, holds, asks for and would like to have, in one atomic step.
 --
 -- KEYS[1]  the workers that are alive: a sorted set, by when they last called
--- KEYS[2]  since when this store has not been empty: a worker learns from it that what it knew is gone
--- KEYS[3]  until when a store that has forgotten settles: workers tell what they know, and nobody gets anything
+-- KEYS[2]  which run of the server filled this store, and since when: a worker learns from it that what it knew may be gone
+-- KEYS[3]  until when a store that may have forgotten settles: workers tell what they know, and nobody gets anything
 -- KEYS[4…] counters, each a hash: level and at as in gcra.py, and what each worker holds. Without a rate nothing is counted.
 -- ARGV[1]  the worker   ARGV[2] after so many seconds without a call a worker is gone
 -- ARGV[3]  1: the worker leaves   ARGV[4] the time in seconds, in tests; else the server's own clock is used
--- ARGV[5]  the KEYS[2] that the worker knows; empty: none yet   ARGV[6] for so many seconds a store settles
+-- ARGV[5]  which run of the server answers; empty: it does not tell   ARGV[6] for so many seconds a store settles
 -- ARGV[7]  MessagePack: {floors, charges, reports, asks, wants}; counters are named by their place in KEYS
 --            floors  {place, rate, level}: so much was counted at least, by a store that has forgotten
 --            charges {place, rate, units, most}: used without asking; count them, up to a level of `most`
@@ -30,7 +30,7 @@ if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 end
-local known, settle_s = ARGV[5], tonumber(ARGV[6])
+local run, settle_s = ARGV[5], tonumber(ARGV[6])
 local floors, charges, reports, asks, wants = unpack(cmsgpack.unpack(ARGV[7]))
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%.6f', now - lapse_s))
@@ -39,11 +39,13 @@ if ARGV[3] == '1' then
 else
   redis.call('ZADD', KEYS[1], string.format('%.6f', now), worker)
 end
-redis.call('SET', KEYS[2], string.format('%.6f', now), 'NX')
 local since = redis.call('GET', KEYS[2])
--- The first worker that knew more than this store does has it settle, once: others will have found it by the end.
-if known ~= '' and known ~= since then
-  redis.call('SET', KEYS[3], string.format('%.6f', now + settle_s), 'NX')
+-- An empty store, and one that was saved by an earlier run of the server, know less than workers that counted with it. The
+-- first to find it, who may know nothing, has it settle: the others will have found it by the end.
+if not since or (run ~= '' and string.sub(since, 1, #run) ~= run) then
+  since = run .. '@' .. string.format('%.6f', now)
+  redis.call('SET', KEYS[2], since)
+  redis.call('SET', KEYS[3], string.format('%.6f', now + settle_s))
 end
 local settles_s = tonumber(redis.call('GET', KEYS[3]) or now) - now
 -- More than that only where the clock was set back.

@@ -41,6 +41,7 @@ class SimulatedWorker:
         self.name = name
         self.clock = clock
         self.calls = 0
+        self.run = "a-run"
         self.leases = Leases(expected, lambda: None, clock)
         self.rounds = Rounds(self.leases, expected)
         self.counters = [
@@ -120,7 +121,7 @@ class SimulatedWorker:
             WORKER_LAPSE_S,
             int(leave),
             repr(self.clock()),
-            self.rounds.since,
+            self.run,
             SETTLE_S,
             batch.encode(),
         ]
@@ -130,12 +131,14 @@ class SimulatedWorker:
 def workers(
     url: str, policy: QuotaEntry, count: int, clock: Clock, *, expected: int = 1
 ) -> list[SimulatedWorker]:
-    """Connected workers on an empty Redis."""
+    """Workers that have found an empty Redis, and have waited until it was settled."""
     client = redis.Redis.from_url(url)
     client.flushall()
     made = [SimulatedWorker(f"w{number}", client, policy, clock, expected) for number in range(count)]
-    for worker in made:
-        worker.connect()
+    for _ in range(2):
+        for worker in made:
+            worker.connect()
+        clock.now += SETTLE_S
     return made
 
 

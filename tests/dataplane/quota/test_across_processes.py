@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
+from gateway.dataplane.quota.store import SETTLE_S
 from gateway.snapshot.document import LimitEntry, QuotaEntry
 from tests.dataplane.raw import RawClient, Reply, ask, expect_problem, request, until_answered
 from tests.dataplane.upstream import Talk, Upstream
@@ -185,6 +189,35 @@ def test_redis_may_stop_and_die_in_the_middle(tmp_path: Path, own_redis: Redis) 
     upstream.close()
 
 
+def test_a_hard_budget_survives_a_store_that_was_restored_from_an_older_copy(
+    tmp_path: Path, shared_upstream: Upstream, own_redis: Redis
+) -> None:
+    """Redis saves a copy, is killed, and starts from it, while a worker that knows nothing finds it first."""
+    budget = QuotaEntry("budget", (LimitEntry("day", "requests", 60, 86_400),), alias="split", hard=True)
+    with hosts(tmp_path, shared_upstream, own_redis, budget) as gateways:
+
+        def admitted(times: int) -> int:
+            return sum(ask(gateways[n % 2].address, request(SPLIT)).status == 200 for n in range(times))
+
+        assert admitted(20) == 20
+        redis.Redis.from_url(own_redis.url).save()
+        assert admitted(60) == 40
+        own_redis.kill()
+        for pid in gateways[0].workers().values():
+            os.kill(pid, signal.SIGKILL)
+        wait_for(
+            lambda: all(metric(each, "maas_quota_store_connected") == 0 for each in gateways), what="away"
+        )
+        own_redis.start()
+        until = time.monotonic() + SETTLE_S + 2
+        while time.monotonic() < until:
+            assert admitted(4) == 0
+        wait_for(
+            lambda: all(metric(each, "maas_quota_store_connected") == 1 for each in gateways), what="back"
+        )
+        assert admitted(20) == 0
+
+
 def test_a_policy_that_is_revoked_binds_nobody(tmp_path: Path, own_redis: Redis) -> None:
     """A restart with a snapshot that has it no more, or has it again: counts are where they were, in Redis."""
     upstream = Upstream()
@@ -194,6 +227,7 @@ def test_a_policy_that_is_revoked_binds_nobody(tmp_path: Path, own_redis: Redis)
     for policies, expected in (((one,), [200, 429]), ((), [200, 200]), ((one,), [429, 429])):
         with running(tmp_path / "x", changed(document(upstream.url), quotas=policies), **settings) as gateway:
             until_answered(gateway.address, path=SPREAD)
+            wait_for(lambda: metric(gateway, "maas_quota_store_connected") == 1, what="the store")
             assert [ask(gateway.address, request()).status for _ in range(2)] == expected
             assert "redis://" not in gateway.log
     upstream.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from prometheus_client import REGISTRY
 
 from gateway.dataplane.quota import open_quotas
 from gateway.dataplane.quota.quotas import Quotas
@@ -18,6 +19,7 @@ from gateway.snapshot.document import LimitEntry
 from gateway.types import Alias, Permit, Principal, Target
 from tests.dataplane.quota.asks import call, policy, snapshot
 from tests.db.servers import Redis
+from tests.patience import PATIENT_S
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PERMIT = Permit(Principal("app:x", "k"), Alias("a", "t", b"", True, (), (), (), {}, {}), "infer", False)
@@ -124,6 +126,10 @@ def test_a_request_is_cut_off_while_it_waits(own_redis: Redis) -> None:
 
     async def run() -> None:
         async with sharing(own_redis.url, wait_s=3) as (quotas, _):
+            async with asyncio.timeout(PATIENT_S):
+                # An empty store settles first.
+                while not REGISTRY.get_sample_value("maas_quota_store_connected", {"store": "redis"}):
+                    await asyncio.sleep(0.05)
             assert await admitted(quotas, 1) == 1
             own_redis.pause()
             taking = quotas.take(PERMIT, TARGET, call(), time.monotonic())
