@@ -23,14 +23,14 @@ def part_of(whole: int, demands: Sequence[int], before: int) -> int:
     """How much of `whole` is open to a gate beside others that want `demands`, max-min fair: as much as it would get if it
     wanted all. The first `before` of the others come before it where something cannot be divided. At least 1.
     """
-    left, sharing = whole, len(demands) + 1
+    left, sharing, ahead = whole, len(demands) + 1, before
     for demand, index in sorted((demand, index) for index, demand in enumerate(demands)):
         if demand * sharing > left:
             break
         left -= demand
         sharing -= 1
-        before -= index < before
-    return max(1, left // sharing + (before < left % sharing))
+        ahead -= index < before
+    return max(1, left // sharing + (ahead < left % sharing))
 
 
 def _fifth(slots: int) -> int:

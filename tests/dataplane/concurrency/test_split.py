@@ -53,3 +53,10 @@ def test_an_idle_worker_has_open_what_it_would_get_if_it_became_busy() -> None:
     assert part_of(16, [MUCH, MUCH, MUCH], 0) == 4
     assert part_of(16, [0, 0, 0], 0) == 16
     assert part_of(16, [2, 30, 0], 1) == 7
+
+
+def test_what_cannot_be_divided_goes_to_the_first_of_those_who_want_it() -> None:
+    """Four idle workers stand before the three busy ones: of five slots two of the three have two."""
+    wanted = [0, 0, 0, 0, 6, 6, 6]
+    parts = [part_of(5, wanted[:place] + wanted[place + 1 :], place) for place in (4, 5, 6)]
+    assert parts == [2, 2, 1]
