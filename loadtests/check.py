@@ -9,9 +9,9 @@ from loadtests.probe import TIMEOUT_S, Answer, ask
 from loadtests.processes import BenchError
 from loadtests.replies import READ_HEADER, infer_reply
 
-_SPLIT_REQUESTS = 400
+_SPLIT_REQUESTS = 1000
 _CANDIDATE_SHARE = (0.04, 0.18)
-"""Bounds for the 10 % arm over 400 requests: four standard deviations (0.015), and some, to each side."""
+"""Bounds for the 10 % arm over 1000 requests: six standard deviations (0.0095), and some, to each side."""
 
 
 def check_peer(peer: Peer, payload: Payload) -> None:

@@ -15,6 +15,9 @@ import msgspec
 _STOP_LIMIT_S = 10.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_BLOCK = 50
+_ports: list[int] = []
+_claims: list[socket.socket] = []
 
 
 class BenchError(Exception):
@@ -79,7 +82,7 @@ def wait_until(
     ready: Callable[[], bool],
     what: str,
     *,
-    limit_s: float = 20.0,
+    limit_s: float = 60.0,
     process: "subprocess.Popen[bytes] | None" = None,
     log: Path | None = None,
 ) -> None:
@@ -103,14 +106,31 @@ def _tail(log: Path | None) -> str:
 def free_port() -> int:
     """A TCP port that was free on 127.0.0.1 a moment ago.
 
-    It is none of those that the system gives out by itself: nobody's connection takes it before it is used.
+    It is none of those that the system gives out by itself: nobody's connection takes it before it is used. Nor is it
+    given to anybody twice, in this process or in another one that asks here while this one runs.
     """
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
-        port = random.SystemRandom().randrange(min(10_000, first // 2), first)
+        if not _ports:
+            _ports.extend(_claimed_ports())
+        port = _ports.pop()
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def _claimed_ports() -> range:
+    """A block of ports that is this process's for as long as it runs, as is the abstract socket of the block's name."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        block = random.SystemRandom().randrange(min(10_000, first // 2), first - _BLOCK) // _BLOCK
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0maas-test-ports-{block}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return range(block * _BLOCK, (block + 1) * _BLOCK)
 
 
 def process_tree(root: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from loadtests.processes import (
     BenchError,
     core_seconds,
     cpu_seconds,
+    free_port,
     process_tree,
     resident_bytes,
     running,
@@ -19,6 +21,7 @@ from loadtests.processes import (
 )
 
 CORE = min(os.sched_getaffinity(0))
+ROOT = Path(__file__).parents[2]
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -59,3 +62,11 @@ def test_a_server_that_ends_early_is_reported_with_its_output(tmp_path: Path) ->
     ):
         wait_until(lambda: False, "the server", process=process, log=log, limit_s=30)
     assert time.monotonic() - start < 20
+
+
+def test_no_port_is_given_out_twice() -> None:
+    """Not in one process, nor to two that run at the same time."""
+    mine = [free_port() for _ in range(120)]
+    program = "from loadtests.processes import free_port; print(*(free_port() for _ in range(120)))"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=ROOT).stdout
+    assert len({*mine, *map(int, told.split())}) == 240

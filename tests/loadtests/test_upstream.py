@@ -13,6 +13,7 @@ import pytest
 from loadtests.probe import answers, ask
 from loadtests.processes import free_port, running, wait_until
 from loadtests.replies import READ_HEADER, infer_path, infer_reply
+from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def draining(folder: Path) -> Iterator[int]:
 def test_bodies_are_read_to_the_end_and_answered_by_version(tmp_path: Path) -> None:
     """On one kept connection: every size gets its count back, from nothing to 16 MB, and the version asked for."""
     with draining(tmp_path) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENT_S)
         for version, size in ((1, 0), (2, 1), (1, 100), (2, 1 << 20), (1, 16 << 20), (1, 7)):
             answer = ask(connection, infer_path(version), bytes(size), {})
             assert answer.status == 200
@@ -42,7 +43,10 @@ def test_bodies_are_read_to_the_end_and_answered_by_version(tmp_path: Path) -> N
 
 def test_a_head_that_arrives_in_pieces_is_read(tmp_path: Path) -> None:
     """A request cut anywhere in its head is still one request."""
-    with draining(tmp_path) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+    with (
+        draining(tmp_path) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as plain,
+    ):
         for piece in (
             b"POST ",
             infer_path(1).encode(),
@@ -65,6 +69,9 @@ def test_a_head_that_arrives_in_pieces_is_read(tmp_path: Path) -> None:
 )
 def test_what_would_blur_the_figures_is_refused(tmp_path: Path, head: bytes, status: bytes) -> None:
     """A re-chunked body, a wrong path and bytes after the body fail loudly, and so fail the benchmark."""
-    with draining(tmp_path) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+    with (
+        draining(tmp_path) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as plain,
+    ):
         plain.sendall(head.replace(b"%s", infer_path(1).encode()))
         assert plain.recv(65536).startswith(b"HTTP/1.1 " + status)
