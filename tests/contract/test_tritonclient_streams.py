@@ -16,6 +16,7 @@ from tests.contract.conftest import TEAM, Served
 from tests.contract.grpc_tensors import Caller, connect, tensor
 from tests.contract.harness import wait_until
 from tests.contract.tensors import image
+from tests.patience import PATIENT_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -32,7 +33,7 @@ class Streaming:
 
     def next(self) -> Answer:
         """The next answer."""
-        return self._answers.get(timeout=30)
+        return self._answers.get(timeout=PATIENT_S)
 
 
 @pytest.fixture

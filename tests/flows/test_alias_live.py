@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LIVE_WITHIN_S = 1.0
 USERS = 3000
-ONE_IN_A_MILLION = 4.9
-"""Standard deviations of a normal distribution that a fair split leaves about once in a million runs."""
+ONE_IN_A_BILLION = 6.2
+"""Standard deviations of a normal distribution that a fair split leaves less than once in a billion runs."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def shares(arms: dict[str, str]) -> Counter[str]:
 
 def assert_fair(count: int, of: int, share: float) -> None:
     """`count` of `of` draws lies within the binomial bound of `share`."""
-    limit = ONE_IN_A_MILLION * math.sqrt(of * share * (1 - share))
+    limit = ONE_IN_A_BILLION * math.sqrt(of * share * (1 - share))
     assert abs(count - of * share) <= limit, (count, of, share)
 
 

@@ -84,7 +84,7 @@ def test_a_slow_stream_holds_no_thread(gateway: Gateway, app: Key) -> None:
     """While two streams wait for their next event, the engine's two threads answer others; a caller that leaves
     a stream ends it, and its instance answers the next one."""
     with gateway.caller(app) as caller:
-        slow = [stream(caller, "repeat-live", text="ho", times=300, delay_ms=200) for _ in range(2)]
+        slow = [stream(caller, "repeat-live", text="ho", times=1500, delay_ms=200) for _ in range(2)]
         for events in slow:
             assert next(events)["index"] == 0
         began = time.monotonic()
@@ -92,8 +92,8 @@ def test_a_slow_stream_holds_no_thread(gateway: Gateway, app: Key) -> None:
         for _ in range(5):
             reply = caller.post("/v2/models/digits-live/infer", json={"inputs": [image]})
             assert reply.status_code == 200
-        assert time.monotonic() - began < 5, "the streams go on for a minute"
+        assert time.monotonic() - began < 30, "the streams go on for five minutes"
         for events in slow:
             events.close()  # type: ignore[attr-defined]
         assert [event["index"] for event in stream(caller, "repeat-live", text="ho", times=2)] == [0, 1]
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
