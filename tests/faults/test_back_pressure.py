@@ -72,9 +72,16 @@ def test_after_a_slow_reader_the_connection_upstream_still_answers(
     gateway: Gateway, upstream: Upstream, reply_bytes: int
 ) -> None:
     """A connection that was held back while its last bytes passed carries the next exchange like any other."""
-    upstream.behave = lambda talk: talk.answer(body=b"a" * reply_bytes)
+    begun = threading.Event()
+
+    def behave(talk: Talk) -> None:
+        begun.set()
+        talk.answer(body=b"a" * reply_bytes)
+
+    upstream.behave = behave
     with RawClient(gateway.address, receive_buffer=65536) as client:
         client.send(request(body=LONG))
+        assert begun.wait(PATIENT_S)
         time.sleep(0.3)
         client.send(b"")
         upstream.behave = Talk.answer

@@ -19,17 +19,19 @@ READY = request("/v2/health/ready", method="GET")
 
 
 @pytest.fixture
-def leaving(tmp_path: Path) -> Iterator[tuple[Gateway, Upstream]]:
-    """A gateway that gives notice of two seconds."""
+def leaving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Gateway, Upstream]]:
+    """A gateway that gives notice of two seconds and finishes what takes no longer than a minute, or as a test has it."""
     upstream = Upstream()
+    notice_s, limit_s = getattr(request, "param", (2, 60))
     with running(
-        tmp_path, document(upstream.url), INFERENCE__DRAIN_NOTICE_S=2, INFERENCE__DRAIN_LIMIT_S=3
+        tmp_path, document(upstream.url), INFERENCE__DRAIN_NOTICE_S=notice_s, INFERENCE__DRAIN_LIMIT_S=limit_s
     ) as gateway:
         until_answered(gateway.address)
         yield gateway, upstream
     upstream.close()
 
 
+@pytest.mark.parametrize("leaving", [(5, 60)], indirect=True)
 def test_a_drain_loses_nothing(leaving: tuple[Gateway, Upstream]) -> None:
     """During the notice new callers are served while readiness says no; a call under way gets its reply; exit 0."""
     gateway, upstream = leaving
@@ -74,6 +76,7 @@ def test_a_drain_under_load_fails_no_call(leaving: tuple[Gateway, Upstream]) -> 
     assert callers.failures == []
 
 
+@pytest.mark.parametrize("leaving", [(2, 3)], indirect=True)
 def test_a_call_that_outlasts_the_limit_does_not_hold_the_process(leaving: tuple[Gateway, Upstream]) -> None:
     """After the limit it is cut off and the process ends, with status 0."""
     gateway, upstream = leaving

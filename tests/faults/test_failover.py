@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.dataplane.raw import RawClient, ask, expect_problem, request, until_answered
 from tests.dataplane.upstream import Talk, Upstream
 from tests.gateway_process import Gateway, document, running, wait_for
+from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,8 @@ def test_the_less_loaded_endpoint_is_chosen(pair: Pair) -> None:
     for number, client in enumerate(clients, start=arrived + 1):
         client.send(request())
         wait_for(lambda: len(first.talks) + len(second.talks) == number, what="the call to arrive")  # noqa: B023
+    # The answers are on their way: until they have arrived, the other one is no less loaded.
+    wait_for(lambda: in_flight(gateway, second) == 0, what="the answered calls to end")
     before = len(first.talks)
     for _ in range(30):
         assert ask(gateway.address, request()).status == 200
@@ -125,6 +129,13 @@ def test_an_endpoint_that_hangs_on_its_probes_is_taken_out_without_harm_to_other
     first.index = None
     wait_for(lambda: not _only_second(pair), 5, "the endpoint to come back")
     assert gateway.exit_status is None
+
+
+def in_flight(gateway: Gateway, upstream: Upstream) -> float:
+    """How many calls the gateway has under way on an endpoint."""
+    page = httpx.get(f"http://127.0.0.1:{gateway.ops_port}/metrics", trust_env=False, timeout=PATIENT_S).text
+    series = f'maas_endpoint_in_flight{{endpoint="{upstream.url}",pool="main"}} '
+    return sum(float(line.removeprefix(series)) for line in page.splitlines() if line.startswith(series))
 
 
 def _only_second(pair: Pair) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.dataplane.raw import RawClient, ask, request
 from tests.gateway_process import Gateway
+from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,7 @@ def test_who_reads_late_gets_every_reply_in_order(gateway: Gateway) -> None:
     count = 3000
     page = b"GET /v2 HTTP/1.1\r\nHost: gateway\r\nX-Request-Id: %d\r\n\r\n"
     with socket.create_connection(gateway.address) as sock:
-        sock.settimeout(10)
+        sock.settimeout(PATIENT_S)
 
         def send() -> None:
             for index in range(count):
@@ -50,6 +51,6 @@ def test_who_reads_late_gets_every_reply_in_order(gateway: Gateway) -> None:
             data = sock.recv(1 << 20)
             assert data, "the connection ended early"
             found += data
-        sender.join(5)
+        sender.join(PATIENT_S)
     ids = [line.split(b": ")[1] for line in found.split(b"\r\n") if line.startswith(b"X-Request-Id")]
     assert ids == [b"%d" % index for index in range(count)]

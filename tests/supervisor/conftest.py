@@ -9,6 +9,7 @@ import pytest
 
 from tests.dataplane.upstream import Upstream
 from tests.gateway_process import Gateway, document, running, wait_for
+from tests.patience import PATIENT_S
 
 WORKERS = 4
 
@@ -19,7 +20,9 @@ class Host:
     def __init__(self, gateway: Gateway, upstream: Upstream) -> None:
         self.gateway = gateway
         self.upstream = upstream
-        self._ops = httpx.Client(base_url=f"http://127.0.0.1:{gateway.ops_port}", timeout=30, trust_env=False)
+        self._ops = httpx.Client(
+            base_url=f"http://127.0.0.1:{gateway.ops_port}", timeout=PATIENT_S, trust_env=False
+        )
 
     @property
     def address(self) -> tuple[str, int]:
@@ -97,7 +100,7 @@ def host(shared_host: Host, upstream: Upstream) -> Iterator[Host]:
 @pytest.fixture
 def own_host(upstream: Upstream, tmp_path: Path) -> Iterator[Host]:
     """A gateway for a test that ends it."""
-    with running(tmp_path, document(upstream.url), WORKERS=WORKERS, INFERENCE__DRAIN_NOTICE_S=3) as gateway:
+    with running(tmp_path, document(upstream.url), WORKERS=WORKERS, INFERENCE__DRAIN_NOTICE_S=5) as gateway:
         host = Host(gateway, upstream)
         host.until_all_ready()
         yield host

@@ -1,5 +1,6 @@
 """Four workers behind one port: what callers notice when one dies, hangs, or all are replaced."""
 
+import math
 import os
 import signal
 import time
@@ -139,11 +140,14 @@ def test_a_hung_worker_delays_no_scrape_and_no_caller_for_long(host: Host) -> No
         def scrape() -> float:
             began = time.monotonic()
             found.update(host.metrics())
-            return time.monotonic() - began
+            took = time.monotonic() - began
+            # On a busy machine another one may be late as well.
+            return took if answered() == [1, 1, 0, 1] else math.inf
+
+        def answered() -> list[float]:
+            return [found[f'maas_worker_answered{{worker="{number}"}}'] for number in range(WORKERS)]
 
         in_time(scrape, 3)
-        answered = [found[f'maas_worker_answered{{worker="{number}"}}'] for number in range(WORKERS)]
-        assert answered == [1, 1, 0, 1]
         assert host.total("maas_requests_total") == counted
         for _ in range(20):
             with RawClient(host.address, timeout_s=30) as client:
