@@ -10,6 +10,7 @@ import pytest
 from tests.dataplane.raw import INFER, RawClient, ask, chunked, expect_problem, request
 from tests.dataplane.upstream import Talk, Upstream
 from tests.gateway_process import Gateway
+from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow
 
@@ -239,11 +240,13 @@ def test_an_upstream_that_closes_without_a_word_is_called_on_a_new_connection(
     """Once its end has arrived a connection is not used again. Who writes into it before that gets an honest 502:
     the server may have begun, so the request is not sent twice.
     """
+    closed = threading.Semaphore(0)
 
     def behave(talk: Talk) -> None:
         talk.take_body()
         talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         talk.sock.close()
+        closed.release()
 
     upstream.behave = behave
     answers = []
@@ -251,6 +254,8 @@ def test_an_upstream_that_closes_without_a_word_is_called_on_a_new_connection(
         reply = ask(gateway.address, request())
         assert reply.status == 200 or expect_problem(reply, 502)
         answers.append(reply.status)
+        if reply.status == 200:
+            assert closed.acquire(timeout=PATIENT_S)
         time.sleep(0.005)
     assert answers.count(200) > 25
 
@@ -264,7 +269,7 @@ def test_a_stream_arrives_event_by_event(gateway: Gateway, upstream: Upstream) -
         talk.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(3):
             talk.send(chunked(b"data: {}\n\n", last=b""))
-            assert seen.wait(5)
+            assert seen.wait(PATIENT_S)
             seen.clear()
         talk.send(b"0\r\n\r\n")
 

@@ -50,6 +50,12 @@ class Setting:
 
     def spans(self, trace_id: str, least: int = 2) -> tuple[Span, list[Span]]:
         """The gateway's own span of a trace, and those within it in the order that they began in."""
+
+        def whole() -> bool:
+            return any(span.kind == span.SPAN_KIND_SERVER for span in self.collector.of(trace_id, least))
+
+        # The gateway's own span is the last of its trace.
+        wait_for(whole, what="the gateway's own span")
         found = self.collector.of(trace_id, least)
         (server,) = [span for span in found if span.kind == span.SPAN_KIND_SERVER]
         within = [span for span in found if span is not server]
@@ -85,7 +91,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     with running(
         folder,
         with_adapters(document(upstream.url), a=GenerateAdapter()),
-        INFERENCE__DEADLINE_S=1,
+        INFERENCE__DEADLINE_S=3,
         TRACES__HEADERS="X-Key=a-planted-header",
         **settings,
     ) as gateway:
@@ -97,7 +103,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
 
 @pytest.fixture
 def traced(shared: Setting) -> Setting:
-    """As good as new."""
+    """As good as new: with these spans all that were finished before them have arrived."""
+    shared.upstream.renew()
+    shared.collector.renew()
+    shared.spans(shared.ask()[1])
     shared.upstream.renew()
     shared.collector.renew()
     return shared

@@ -1,6 +1,8 @@
 """A gateway that serves gRPC in front of a scripted server; each test starts with a server that answers by its name and version."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,12 +12,13 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 
-from gateway.snapshot.document import PoolEntry, SnapshotDocument
+from gateway.snapshot.document import PoolEntry, SnapshotDocument, encode
 from gateway.wire import written
 from loadtests.processes import free_port
-from tests.dataplane.raw import until_answered
+from tests.dataplane.raw import ask, request, until_answered
 from tests.dataplane.upstream import Upstream
-from tests.gateway_process import APP, Gateway, changed, document, running, wait_for
+from tests.faults.control import FakeControl
+from tests.gateway_process import APP, Gateway, changed, document, key_entry, running, wait_for
 
 SERVICE = "/inference.GRPCInferenceService/"
 MOST_BYTES = 24 * 1024 * 1024
@@ -188,6 +191,30 @@ def client(shared_rpc_gateway: Gateway, server: RpcServer) -> Iterator[Client]:
     after = Client(shared_rpc_gateway)
     reply_of(after.call(infer()))
     after.channel.close()
+
+
+@contextlib.contextmanager
+def expiring(folder: Path, server: RpcServer) -> Iterator[tuple[Gateway, float]]:
+    """A gateway, and the moment (Unix seconds) some seconds from now at which its key `soon` expires."""
+    control, found = FakeControl(), rpc_document(server)
+    settings = {"INFERENCE__GRPC_PORT": free_port(), "CONTROL__URL": control.url}
+    with contextlib.closing(control), running(folder, found, **settings) as gateway:
+        until_answered(gateway.address)
+        with_soon = request(credential=b"X-API-Key: soon\r\n")
+        expires = 0.0
+
+        def known() -> bool:
+            return ask(gateway.address, with_soon).status == 200 or time.time() > expires
+
+        # On a busy machine some seconds may be over before the key is known.
+        for version in range(2, 20):
+            expires = time.time() + 4 * version
+            key = key_entry("soon", "app:caller", expires)
+            control.publish(encode(changed(found, version=version, keys=(*found.keys, key))), version)
+            wait_for(known, what="the key to be known")
+            if time.time() < expires - 4:
+                break
+        yield gateway, expires
 
 
 def last_logged(gateway: Gateway, request_id: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from tests.gateway_process import (
     running,
     wait_for,
 )
+from tests.patience import PATIENT_S
 
 CODE = grpc.StatusCode
 
@@ -52,7 +53,7 @@ def problem(call: grpc.Future) -> dict[str, object]:
 
 def hang(asked: Asked) -> bytes:
     """Say nothing until the call ends."""
-    asked.ended.wait(30)
+    asked.ended.wait(PATIENT_S)
     return b""
 
 
@@ -217,7 +218,7 @@ def test_health(client: Client) -> None:
         assert client.call(b"", method=SERVICE + method, key=None).result() == b"\x08\x01"
     watch = client.channel.unary_stream("/grpc.health.v1.Health/Watch")
     for request, status in ((b"", b"\x08\x01"), (b"\x0a\x01x", b"\x08\x03")):
-        watching = watch(request, timeout=10)
+        watching = watch(request, timeout=PATIENT_S)
         assert next(watching) == status
         watching.cancel()
 
@@ -292,11 +293,11 @@ def test_compressed_messages_are_accepted(
 
 def test_the_callers_deadline_is_passed_on(client: Client, server: RpcServer) -> None:
     """What is left of it, never more than the gateway's own; an absurd one is clamped, and so is none."""
-    for timeout, least, most in ((5, 3, 5), (10**8, 250, 301), (None, 25, 31)):
+    for timeout, least, most in ((15, 5, 15), (10**8, 250, 301), (None, 20, 31)):
         client.call(infer(), timeout=timeout)
         assert least < server.asked[-1].remaining_s < most
-    client.call(infer(parameters={"timeout": service_pb2.InferParameter(int64_param=3_000_000)}))
-    assert 1.5 < server.asked[-1].remaining_s < 3.1
+    client.call(infer(parameters={"timeout": service_pb2.InferParameter(int64_param=12_000_000)}))
+    assert 5 < server.asked[-1].remaining_s < 12.1
 
 
 def test_a_late_reply_is_a_deadline_exceeded(
@@ -305,10 +306,10 @@ def test_a_late_reply_is_a_deadline_exceeded(
     """The gateway says so itself, in time, and the server sees the call end."""
     server.behave = hang
     began = time.monotonic()
-    call = client.call(infer(), ("x-request-id", "late-1"), timeout=1)
+    call = client.call(infer(), ("x-request-id", "late-1"), timeout=3)
     assert call.code() is CODE.DEADLINE_EXCEEDED
-    assert time.monotonic() - began < 5
-    assert server.asked[0].ended.wait(5)
+    assert time.monotonic() - began < 20, "the gateway's own limit is 30 s"
+    assert server.asked[0].ended.wait(PATIENT_S)
     assert last_logged(shared_rpc_gateway, "late-1")["outcome"] == "deadline"
 
 
@@ -320,7 +321,7 @@ def test_a_caller_that_goes_cancels_the_call_upstream(
     call = client.start(infer(), ("x-request-id", "gone-1"))
     wait_for(lambda: server.asked, what="the server to be asked")
     call.cancel()
-    assert server.asked[0].ended.wait(5)
+    assert server.asked[0].ended.wait(PATIENT_S)
     assert last_logged(shared_rpc_gateway, "gone-1")["outcome"] == "caller_gone"
 
 

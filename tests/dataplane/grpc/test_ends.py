@@ -16,13 +16,15 @@ from tests.dataplane.grpc.conftest import (
     Asked,
     Client,
     RpcServer,
+    expiring,
     infer,
     last_logged,
     reply_of,
     rpc_document,
 )
 from tests.dataplane.raw import until_answered
-from tests.gateway_process import APP, Gateway, key_entry, running, wait_for
+from tests.gateway_process import APP, Gateway, running, wait_for
+from tests.patience import PATIENT_S
 
 CODE = grpc.StatusCode
 
@@ -38,7 +40,7 @@ def pair() -> Iterator[tuple[RpcServer, RpcServer]]:
 
 def hang(asked: Asked) -> bytes:
     """Say nothing until the call ends."""
-    asked.ended.wait(30)
+    asked.ended.wait(PATIENT_S)
     return b""
 
 
@@ -52,7 +54,7 @@ def test_a_server_that_dies_under_a_call_is_a_bad_gateway(tmp_path: Path) -> Non
         call = client.start(infer(), ("x-request-id", "died"))
         wait_for(lambda: server.asked, what="the server to be asked")
         server.stop_rpc()
-        assert call.exception(10).code() is CODE.UNAVAILABLE
+        assert call.exception(PATIENT_S).code() is CODE.UNAVAILABLE
         assert last_logged(gateway, "died")["outcome"] == "bad_gateway"
         refused = client.call(infer())
         assert refused.code() is CODE.UNAVAILABLE
@@ -67,9 +69,12 @@ def test_a_server_without_its_grpc_port_is_passed_over(
     with running(tmp_path, rpc_document(*pair), INFERENCE__GRPC_PORT=free_port()) as gateway:
         until_answered(gateway.address)
         client = Client(gateway)
-        for _ in range(10):
+
+        def both_asked() -> bool:
             reply_of(client.call(infer()))
-        assert all(server.asked for server in pair)
+            return all(server.asked for server in pair)
+
+        wait_for(both_asked, what="both to be ready and asked")
         pair[0].stop_rpc()
         for _ in range(10):
             reply_of(client.call(infer()))
@@ -88,25 +93,24 @@ def test_a_version_that_is_unloaded_meanwhile_is_asked_for_elsewhere(
     with running(tmp_path, rpc_document(*pair), INFERENCE__GRPC_PORT=free_port()) as gateway:
         until_answered(gateway.address)
         client = Client(gateway)
-        for _ in range(10):
+
+        def asked_first() -> bool:
             reply_of(client.call(infer()))
-        assert pair[0].asked
+            return bool(pair[0].asked)
+
+        wait_for(asked_first, what="the one that has lost it to be asked")
 
 
 def test_a_key_that_expires_under_a_call_ends_it(tmp_path: Path) -> None:
     """Within a second or two, and the server sees the call end."""
     server = RpcServer()
-    until = time.time() + 8
-    keys = (key_entry(APP, "app:caller"), key_entry("soon", "app:caller", until))
-    found = rpc_document(server, keys=keys)
-    with running(tmp_path, found, INFERENCE__GRPC_PORT=free_port()) as gateway:
-        until_answered(gateway.address)
+    with expiring(tmp_path, server) as (gateway, until):
         server.behave = hang
-        call = Client(gateway).start(infer(), key="soon")
-        assert call.exception(30).code() is CODE.UNAUTHENTICATED
+        call = Client(gateway).start(infer(), key="soon", timeout=PATIENT_S)
+        assert call.exception(PATIENT_S).code() is CODE.UNAUTHENTICATED
         assert "meanwhile" in call.details()
         assert time.time() >= until
-        assert server.asked[0].ended.wait(5)
+        assert server.asked[0].ended.wait(PATIENT_S)
     server.close()
 
 
@@ -131,7 +135,7 @@ def test_a_drain_finishes_what_is_under_way(tmp_path: Path) -> None:
         wait_for(lambda: server.asked, what="the server to be asked")
         gateway.signal(signal.SIGTERM)
         assert list(watching) == [b"\x08\x02"]
-        assert call.result(10) == b""
+        assert call.result(PATIENT_S) == b""
         assert gateway.wait(20) == 0
         assert client.call(infer(), timeout=2).code() in (CODE.UNAVAILABLE, CODE.DEADLINE_EXCEEDED)
     server.close()
@@ -184,7 +188,7 @@ def test_a_timeout_that_is_garbage_is_none(shared_rpc_gateway: Gateway, server: 
     message = infer()
     for timeout in (b"banana", b"-1S", b"99999999999H", b"99999999H", b""):
         server.renew()
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as sock:
             sock.sendall(
                 b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
                 + b"\0\0\0\x04\0\0\0\0\0"
@@ -205,7 +209,7 @@ def test_a_timeout_that_is_garbage_is_none(shared_rpc_gateway: Gateway, server: 
                 + struct.pack(">I", len(message))
                 + message
             )
-            sock.settimeout(5)
+            sock.settimeout(PATIENT_S)
             data = b""
             while b"grpc-status" not in data and (piece := sock.recv(65536)):
                 data += piece
@@ -228,9 +232,9 @@ def test_messages_of_strangers_are_not_read(shared_rpc_gateway: Gateway, server:
     large = infer(raw_input_contents=[b"\0" * (20 * 1024 * 1024)])
     with shared_rpc_gateway.memory_growth() as growth:
         clients = [Client(shared_rpc_gateway) for _ in range(20)]
-        calls = [client.start(large, key="nobody") for client in clients]
+        calls = [client.start(large, key="nobody", timeout=PATIENT_S) for client in clients]
         for call in calls:
-            assert call.exception(30).code() is CODE.UNAUTHENTICATED
+            assert call.exception(PATIENT_S).code() is CODE.UNAUTHENTICATED
         assert growth() < 120 * 1024 * 1024
     for client in clients:
         client.channel.close()

@@ -12,6 +12,7 @@ from gateway.snapshot.adapters import EmbeddingsAdapter, GenerateAdapter, TextIn
 from gateway.snapshot.document import DeprecationEntry, LimitEntry, QuotaEntry, SnapshotDocument
 from tests.dataplane.upstream import Talk
 from tests.gateway_process import APP, Gateway, alias_entry, changed, document
+from tests.patience import PATIENT_S
 
 CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
 SUNSET = 4_000_000_000
@@ -36,7 +37,7 @@ ADAPTERS = {
 def adapted(*endpoints: str) -> SnapshotDocument:
     """Aliases with adapters on version 1 of `m`, and `a`, which has none.
 
-    `metered` has a quota of 1000 tokens an hour and 100 requests a minute for each principal; `old` retires.
+    `metered` has a quota of 1000 tokens a day and 100 requests a minute for each principal; `old` retires.
     """
     found = document(*endpoints)
     known = {alias.name: alias for alias in found.aliases}
@@ -47,7 +48,7 @@ def adapted(*endpoints: str) -> SnapshotDocument:
     aliases += [alias for name, alias in known.items() if name not in ADAPTERS]
     quota = QuotaEntry(
         "metered",
-        (LimitEntry("tokens", "tokens", TOKENS, 3600), LimitEntry("calls", "requests", 100, 60)),
+        (LimitEntry("tokens", "tokens", TOKENS, 86_400), LimitEntry("calls", "requests", 100, 60)),
         application="*",
         alias="metered",
     )
@@ -65,7 +66,7 @@ def client(gateway: Gateway, key: str = APP, **options: Any) -> openai.OpenAI:
     """OpenAI's own client, unmodified; it tries once."""
     host, port = gateway.address
     return openai.OpenAI(
-        base_url=f"http://{host}:{port}/v1", api_key=key, max_retries=0, timeout=20, **options
+        base_url=f"http://{host}:{port}/v1", api_key=key, max_retries=0, timeout=PATIENT_S, **options
     )
 
 

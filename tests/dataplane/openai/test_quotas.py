@@ -22,10 +22,10 @@ PROMPT = "p" * 40
 def gateway(
     request: pytest.FixtureRequest, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """One whose counters are new, wherever it keeps them. A stream may last two seconds, so that one can be seen to run
+    """One whose counters are new, wherever it keeps them. A stream may last four seconds, so that one can be seen to run
     out of time.
     """
-    settings: dict[str, object] = {"INFERENCE__MAX_DEADLINE_S": 2, "INFERENCE__DEADLINE_S": 1}
+    settings: dict[str, object] = {"INFERENCE__MAX_DEADLINE_S": 4, "INFERENCE__DEADLINE_S": 4}
     with contextlib.ExitStack() as stack:
         if request.param == "in Redis":
             try:

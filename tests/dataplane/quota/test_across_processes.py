@@ -16,7 +16,7 @@ import redis
 from gateway.dataplane.quota.store import SETTLE_S
 from gateway.snapshot.document import LimitEntry, QuotaEntry
 from tests.dataplane.raw import RawClient, Reply, ask, expect_problem, request, until_answered
-from tests.dataplane.upstream import Talk, Upstream
+from tests.dataplane.upstream import Upstream
 from tests.db.servers import Redis
 from tests.gateway_process import Gateway, changed, document, running, wait_for
 
@@ -117,7 +117,7 @@ def test_slots_are_shared_and_a_killed_hosts_slots_come_back(tmp_path: Path, own
         hosts(tmp_path, upstream, own_redis, limits, workers=1) as (one, two),
         contextlib.ExitStack() as open_,
     ):
-        upstream.behave = Talk.take_then_hang
+        upstream.behave = lambda talk: talk.take_then_hang(60)
         for gateway in (one, one, two):
             client = open_.enter_context(RawClient(gateway.address))
             before = len(upstream.talks)
@@ -143,7 +143,7 @@ def test_redis_may_stop_and_die_in_the_middle(tmp_path: Path, own_redis: Redis) 
         QuotaEntry("soft", (LimitEntry("day", "requests", quota, 86_400),), alias="a"),
         QuotaEntry("hard", (LimitEntry("day", "requests", 100_000, 86_400),), alias="split", hard=True),
         workers=1,
-        wait_s=0.5,
+        wait_s=1.5,
     ) as gateways:
 
         def connected(value: int) -> bool:

@@ -15,6 +15,7 @@ from tests.dataplane.quota.asks import items
 from tests.dataplane.raw import RawClient, Reply, ask, expect_problem, request, until_answered
 from tests.dataplane.upstream import Talk, Upstream
 from tests.gateway_process import Gateway, changed, document, running, wait_for
+from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow
 
@@ -123,15 +124,15 @@ def test_a_request_that_is_shed_gives_its_quota_back(tmp_path: Path) -> None:
     found = changed(document(upstream.url), quotas=(limit,))
     with running(tmp_path, found, **slots, **queue) as gateway, contextlib.ExitStack() as open_:
         until_answered(gateway.address, path=SPREAD)
-        upstream.behave = Talk.take_then_hang
-        clients = [open_.enter_context(RawClient(gateway.address, 10)) for _ in range(12)]
+        upstream.behave = lambda talk: talk.take_then_hang(PATIENT_S)
+        clients = [open_.enter_context(RawClient(gateway.address)) for _ in range(12)]
         for client in clients:
             client.send(request())
         shed = 0
         wait_for(lambda: 0 < len(upstream.talks) < 12, 5, "calls to arrive")
         # Who is not shed within the time that one may wait is being served.
         for client in clients:
-            client.sock.settimeout(1.5)
+            client.sock.settimeout(3)
             with contextlib.suppress(TimeoutError):
                 reply = client.reply()
                 expect_problem(reply, 503)
