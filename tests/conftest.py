@@ -1,5 +1,6 @@
 """Fixtures that several folders share: servers of one's own, and a database of each kind."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,14 @@ from hypothesis import HealthCheck, settings
 from gateway.db.session import upgrade
 from tests.db.servers import Missing, Postgres, Redis
 
-# How long an example takes says more about the machine than about what is tested.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says more about the machine than about what is tested. CI tries the same examples each time:
+# who changes something else is not stopped by a counter-example that was found only now. Everybody else tries new ones.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
 settings.load_profile("patient")
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]

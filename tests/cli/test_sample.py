@@ -17,6 +17,7 @@ from gateway.controlplane.access.service import create_first_admin
 from gateway.secret import Pseudonyms, load_secret
 from gateway.settings import load_settings
 from tests.cli.conftest import REPOSITORY, Maas, Running
+from tests.patience import PATIENT_S
 from tests.sampling.scene import parts, rows
 
 Ask = Callable[..., Any]
@@ -48,7 +49,7 @@ def digits(run: Maas) -> None:
     run("sample", "stop", "digits", "--yes")
 
 
-def until(condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], what: str, limit_s: float = PATIENT_S) -> None:
     """Wait, generously."""
     limit = time.monotonic() + limit_s
     while not condition():

@@ -304,7 +304,7 @@ def test_usage_is_shown(run: Maas, ask: Ask, gateway: Running) -> None:
     body = json.dumps(
         {"inputs": [{"name": "image", "shape": [1, 64], "datatype": "FP32", "data": [0.0] * 64}]}
     )
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENT_S
     while run("infer", "digits", key=key, text=body).exit_code:
         assert time.monotonic() < until
     rows: list[dict[str, Any]] = []

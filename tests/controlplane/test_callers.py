@@ -4,10 +4,19 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.controlplane.harness import Running, targets
 from tests.controlplane.test_usage_reports import send
+from tests.patience import within_a_day
 
 DAY_S = 86_400
+
+
+@pytest.fixture(autouse=True)
+def today() -> None:
+    """Days are told apart here: no test runs over midnight."""
+    within_a_day()
 
 
 def called(plane: Running, alias: str, principal: str, days: dict[int, int], **row: Any) -> None:

@@ -86,12 +86,12 @@ def test_a_hanging_postgresql_does_not_hang_the_callers(
     server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped server keeps connections open and answers nothing: 503 in bounded time, polls and rights go on."""
-    monkeypatch.setattr(asgi, "ANSWER_WITHIN_S", 0.5)
-    monkeypatch.setattr(plane_module, "_STALE_S", 0.7)
     with running(server.fresh_database()) as plane:
         plane.model()
         alias = plane.alias()
         lead = plane.lead
+        monkeypatch.setattr(asgi, "ANSWER_WITHIN_S", 0.5)
+        monkeypatch.setattr(plane_module, "_STALE_S", 0.7)
         try:
             server.pause()
             with ThreadPoolExecutor(8) as threads:

@@ -194,7 +194,7 @@ class Redis:
         """Stop and remove everything."""
         self.resume()
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(PATIENT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

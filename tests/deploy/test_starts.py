@@ -18,6 +18,7 @@ import pytest
 from loadtests.processes import free_port
 from tests.db.servers import wait_until
 from tests.deploy.manifests import DEPLOY, KUBERNETES, ROOT, environment, gateways, pod, render, settings_file
+from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +114,7 @@ class Planes:
     def end(self, role: str, number: signal.Signals) -> int:
         """Send the signal and wait: the exit status."""
         self.processes[role].send_signal(number)
-        return self.processes[role].wait(40)
+        return self.processes[role].wait(PATIENT_S)
 
     def ready(self, role: str) -> bool:
         """What the readiness probe would hear. Fails the test when the process has ended."""
@@ -141,7 +142,7 @@ def planes() -> Iterator[Planes]:
         finally:
             for process in found.processes.values():
                 process.kill()
-                process.wait(10)
+                process.wait(PATIENT_S)
 
 
 def test_the_planes_start_as_their_pods_would(planes: Planes) -> None:

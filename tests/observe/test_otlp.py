@@ -12,6 +12,7 @@ from gateway.observe.traces import FinishedSpan
 from tests.gateway_process import wait_for
 from tests.observe import collector as behaviour
 from tests.observe.collector import Behave, Collector, attributes
+from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def test_a_span_arrives_as_it_was(collector: Collector) -> None:
     )  # fmt: skip
     export.keep(finished(8, kind="client", parent_id=f"{7:016x}"))
     first, second = collector.of(TRACE, 2)
-    export.close(5)
+    export.close(PATIENT_S)
     assert (first.trace_id.hex(), first.span_id.hex(), first.parent_span_id.hex()) == (
         TRACE, f"{7:016x}", "b7ad6b7169203331",
     )  # fmt: skip
@@ -96,7 +97,7 @@ def test_an_endpoint_may_name_its_path(collector: Collector) -> None:
         collector.renew()
         export.keep(finished())
         collector.of(TRACE)
-        export.close(5)
+        export.close(PATIENT_S)
         assert collector.requests[0][0] == path
 
 
@@ -147,7 +148,7 @@ def test_what_is_not_taken_is_counted_and_the_next_goes_on(
 ) -> None:
     """Within the time of a batch, whatever the collector does; said once in the log, and once when it is well again."""
     before = counted()
-    export = Hasty(Traces(collector.url, timeout_s=0.7), "w")
+    export = Hasty(Traces(collector.url, timeout_s=1.5), "w")
     collector.behave = behave
     for number in (1, 2):
         export.keep(finished(number))
@@ -155,7 +156,7 @@ def test_what_is_not_taken_is_counted_and_the_next_goes_on(
     collector.behave = behaviour.Request.take
     export.keep(finished(3))
     assert [span.span_id.hex() for span in collector.of(TRACE)] == [f"{3:016x}"]
-    export.close(5)
+    export.close(PATIENT_S)
     assert risen(before) == {"not_sent": 2, "exported": 1}
     said = [record.message for record in caplog.records if record.name == "gateway.observe.otlp"]
     assert len([line for line in said if "cannot be sent" in line]) == 1
@@ -164,10 +165,10 @@ def test_what_is_not_taken_is_counted_and_the_next_goes_on(
 def test_nobody_there_is_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     """A port that nobody listens on; the log says that, and not that somebody takes too long."""
     before = counted()
-    export = Hasty(Traces("http://127.0.0.1:9", timeout_s=0.5), "w")
+    export = Hasty(Traces("http://127.0.0.1:9", timeout_s=2), "w")
     export.keep(finished())
     wait_for(lambda: risen(before) == {"not_sent": 1}, 20, "the drop")
-    export.close(5)
+    export.close(PATIENT_S)
     (said,) = [record.message for record in caplog.records if "cannot be sent" in record.message]
     assert "ConnectError" in said
     assert "too long" not in said
@@ -191,7 +192,7 @@ def test_the_log_says_what_the_collector_did(
     collector.behave = behave
     export.keep(finished())
     wait_for(lambda: risen(before) == {"not_sent": 1}, 20, "the drop")
-    export.close(5)
+    export.close(PATIENT_S)
     (said,) = [record.message for record in caplog.records if "cannot be sent" in record.message]
     assert said.endswith(why)
 
@@ -216,7 +217,7 @@ def test_what_a_collector_says_is_read_with_care(
     for number in range(1, 6):
         export.keep(finished(number))
     wait_for(lambda: risen(before) == expected, 20, f"{expected}")
-    export.close(5)
+    export.close(PATIENT_S)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -232,7 +233,7 @@ def test_a_collector_that_is_busy_is_asked_again(collector: Collector, status: i
     export = Hasty(Traces(collector.url), "w")
     export.keep(finished())
     collector.of(TRACE)
-    export.close(5)
+    export.close(PATIENT_S)
     assert risen(before) == {"exported": 1}
 
 
@@ -244,4 +245,4 @@ def test_a_fault_in_one_span_ends_nothing(collector: Collector) -> None:
     wait_for(lambda: risen(before) == {"not_sent": 1}, 20, "the drop")
     export.keep(finished(2))
     collector.of(TRACE)
-    export.close(5)
+    export.close(PATIENT_S)

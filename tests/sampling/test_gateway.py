@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -223,10 +224,14 @@ def test_planted_personal_data_is_nowhere(upstream: Upstream, caller: Caller, tm
         assert len(elsewhere) > 3
         for kind, value in PLANTED.items():
             for form in {value, value.replace(" ", ""), value.replace("-", ""), json.dumps(value)[1:-1]}:
-                assert form not in strict, kind
-                assert form not in metrics, kind
-                assert [path for path, data in elsewhere.items() if form.encode() in data] == [], kind
-                assert (form in kept) == (kind == "name"), kind
+                planted = re.compile(re.escape(form.encode()))
+                if form.isdigit():
+                    # Within a longer id, time or figure such digits are nobody's, and come by chance.
+                    planted = re.compile(rb"(?<![0-9a-f.])" + planted.pattern + rb"(?![0-9a-f])")
+                assert not planted.search(strict.encode()), kind
+                assert not planted.search(metrics.encode()), kind
+                assert [path for path, data in elsewhere.items() if planted.search(data)] == [], kind
+                assert bool(planted.search(kept.encode())) == (kind == "name"), kind
         assert "[card]" in kept
         assert "[email]" in kept
 

@@ -10,6 +10,7 @@ from gateway.sampling import parquet
 from gateway.sampling.keeper import StoreKeeper
 from gateway.sampling.store import Store, new_part, partition_of
 from gateway.sampling.upkeep import Forgetting, Forgotten, remove_expired
+from tests.patience import PATIENT_S
 from tests.sampling.kept import row, until
 from tests.sampling.scene import parts, rows
 
@@ -185,7 +186,7 @@ def test_one_process_of_a_host_is_the_keeper_and_the_next_takes_over(tmp_path: P
     until(lambda: not second._told.is_set(), "the second to be told")
     assert (second.done, left(tmp_path)) == (None, ["1"])
     held.kill()
-    held.wait(10)
+    held.wait(PATIENT_S)
     held.stdout.close()
     second.tell([])
     until(lambda: left(tmp_path) == [], "the second to take over")

@@ -14,6 +14,7 @@ from gateway.sampling import writer as writing
 from gateway.sampling.queue import Bounds, SampleQueue
 from gateway.sampling.store import Store
 from gateway.sampling.writer import Writer
+from tests.patience import PATIENT_S
 from tests.sampling.kept import BOUNDS, counted, row, until
 from tests.sampling.scene import parts, rows
 
@@ -55,9 +56,9 @@ def test_rows_are_written_and_the_end_waits_for_them(tmp_path: Path) -> None:
     until(lambda: len(rows(tmp_path)) == 1, "the row")
     slow, last = started(str(tmp_path), Bounds(100, 10**6, 50, 3600.0))
     slow.put(row("2"))
-    last.stop(10)
+    last.stop(PATIENT_S)
     assert {each["request_id"] for each in rows(tmp_path)} == {"1", "2"}
-    writer.stop(10)
+    writer.stop(PATIENT_S)
 
 
 def test_a_file_has_no_more_rows_than_it_may(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_file_has_no_more_rows_than_it_may(tmp_path: Path) -> None:
         queue.put(row(str(number)))
     writer = Writer(queue, lambda: Store(str(tmp_path)), "w")
     writer.start()
-    writer.stop(10)
+    writer.stop(PATIENT_S)
     assert len(rows(tmp_path)) == 60
     assert len(parts(tmp_path)) == 2
 
@@ -179,5 +180,5 @@ def test_rows_of_forgotten_subjects_are_not_written(tmp_path: Path) -> None:
     writer = Writer(queue, lambda: Store(str(tmp_path)), "w")
     writer.deleted = {"s": 100.0}
     writer.start()
-    writer.stop(10)
+    writer.stop(PATIENT_S)
     assert [each["request_id"] for each in rows(tmp_path)] == ["2"]

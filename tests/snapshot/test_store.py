@@ -11,6 +11,7 @@ import pytest
 from gateway.snapshot.document import SnapshotDocument, encode
 from gateway.snapshot.store import SnapshotStore
 from tests.gateway_process import document
+from tests.patience import PATIENT_S
 
 VERSIONS = 40
 WORKERS = 4
@@ -21,7 +22,7 @@ def follow(folder: Path, barrier: "multiprocessing.synchronize.Barrier") -> None
     store = SnapshotStore(folder)
     for version in range(1, VERSIONS + 1):
         data = encode(numbered(version))
-        barrier.wait(30)
+        barrier.wait(PATIENT_S)
         store.save(data)
 
 

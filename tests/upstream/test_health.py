@@ -48,7 +48,7 @@ async def server(ready: bytes | Answer, index: bytes | Answer = b"") -> AsyncIte
         started.close()
 
 
-async def probed(ready: bytes | Answer, index: bytes | Answer = b"", limit_s: float = 1.0) -> Probed:
+async def probed(ready: bytes | Answer, index: bytes | Answer = b"", limit_s: float = PATIENT_S) -> Probed:
     """What the probe makes of such a server."""
     async with server(ready, index) as url, httpx.AsyncClient(trust_env=False) as client:
         return await probe(url, client, limit_s)
@@ -109,7 +109,7 @@ def test_an_endless_answer_is_not_gathered(where: str) -> None:
         nonlocal poured
         poured = 0
         began = time.monotonic()
-        _, detail = asyncio.run(probed(pour) if where == "ready" else probed(READY, pour))
+        _, detail = asyncio.run(probed(pour, limit_s=1.0) if where == "ready" else probed(READY, pour, 1.0))
         took = time.monotonic() - began
         assert poured < 40 * 1024 * 1024
         assert detail or where == "ready"
@@ -160,7 +160,7 @@ def test_one_late_answer_is_forgiven_and_three_are_not() -> None:
 
     async def story() -> None:
         nonlocal hang
-        settings = Upstream(probe_interval_s=0.01, probe_timeout_s=0.3)
+        settings = Upstream(probe_interval_s=0.01, probe_timeout_s=0.6)
 
         async def say(writer: asyncio.StreamWriter) -> None:
             if hang:

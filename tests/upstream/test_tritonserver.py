@@ -182,14 +182,20 @@ def test_requests_run_together_keep_their_own_answers(
             json.loads(text)["outputs"][0]["data"] if status == 200 else (status, json.loads(text)["error"])
         )
 
-    with ThreadPoolExecutor(6) as callers:
-        answers = list(callers.map(ask, [0, 1, 2, 3, 9, 0]))
-    assert answers[:4] == [[10.0], [11.0, 11.0], [12.0], [13.0, 13.0]]
-    assert answers[4][0] == 500
-    assert answers[4][1].startswith("onnx runtime error 2: ")
-    assert answers[5] == [10.0]
-    statistics = client.get_inference_statistics("picky")["model_stats"][0]
-    assert statistics["execution_count"] < 6, "no two requests ran together"
+    asked = 0
+    while True:
+        with ThreadPoolExecutor(6) as callers:
+            answers = list(callers.map(ask, [0, 1, 2, 3, 9, 0]))
+        asked += 6
+        assert answers[:4] == [[10.0], [11.0, 11.0], [12.0], [13.0, 13.0]]
+        assert answers[4][0] == 500
+        assert answers[4][1].startswith("onnx runtime error 2: ")
+        assert answers[5] == [10.0]
+        statistics = client.get_inference_statistics("picky")["model_stats"][0]
+        if statistics["execution_count"] < asked:
+            break
+        # On a busy machine they may have come a tenth of a second apart.
+        assert asked < 60, "no two requests ran together"
 
 
 def test_a_decoupled_model_streams(triton: TritonServer) -> None:

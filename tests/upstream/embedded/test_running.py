@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gateway.upstream.embedded import EmbeddedEngine, EngineReply, EngineRequest
+from tests.patience import in_time
 from tests.upstream.embedded.calls import ask, binary, error, infer, outputs, parsed, request, tensor, wish
 
 SAMPLES = Path(__file__).parents[3] / "model_repository"
@@ -123,9 +124,13 @@ def test_a_call_costs_little_beside_the_model(digits: EmbeddedEngine) -> None:
     """A digit as JSON, all in all: 0.05 ms on the machine where this was written, bound here at twenty times that."""
     body = json.dumps({"inputs": [tensor("image", "FP32", [1, 64], [1.0] * 64)]}).encode()
     call = EngineRequest("infer", "digits", 1, {}, body)
-    times = []
-    for _ in range(200):
-        started = time.perf_counter()
-        assert digits.answer(call).status == 200
-        times.append(time.perf_counter() - started)
-    assert median(times) < 0.001
+
+    def typical() -> float:
+        times = []
+        for _ in range(200):
+            started = time.perf_counter()
+            assert digits.answer(call).status == 200
+            times.append(time.perf_counter() - started)
+        return median(times)
+
+    in_time(typical, 0.001)
