@@ -33,6 +33,7 @@ from gateway.snapshot.document import (
 )
 from gateway.snapshot.split import fresh_slices
 from gateway.snapshot.store import SnapshotStore
+from loadtests.processes import free_port
 from tests.db.servers import Redis
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
@@ -44,11 +45,8 @@ def installation(tmp_path: Path) -> Path:
     assert CliRunner().invoke(maas, ["init", "--dir", str(tmp_path)]).exit_code == 0
     path = tmp_path / "maas.toml"
     text = path.read_text()
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        text = text.replace("# port = 8080", f"port = {one.getsockname()[1]}")
-        text = text.replace("# port = 8090", f"port = {two.getsockname()[1]}")
+    text = text.replace("# port = 8080", f"port = {free_port()}")
+    text = text.replace("# port = 8090", f"port = {free_port()}")
     path.write_text(text)
     return path
 
