@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from gateway.secret import KEY_PURPOSE, derive, key_digest
@@ -193,6 +194,16 @@ class Gateway:
         path = self.folder / "gateway-data.json"
         told = json.loads(path.read_text()) if path.exists() else {}
         return {int(number): pid for number, pid in told.get("workers", {}).items()}
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples of this host."""
+        text = httpx.get(f"http://127.0.0.1:{self.ops_port}/metrics", timeout=60).text
+        found = [
+            line.rpartition(" ")[2]
+            for line in text.splitlines()
+            if line.startswith((f"{name}{{", f"{name} "))
+        ]
+        return sum(map(float, found))
 
     def access_log(self) -> list[dict[str, Any]]:
         """The lines of its access log so far."""

@@ -37,6 +37,8 @@ def gateway(
         folder = tmp_path_factory.mktemp("metered")
         found = stack.enter_context(running(folder, adapted(upstream.url), **settings))
         until_answered(found.address)
+        if request.param == "in Redis":
+            wait_for(lambda: found.metric("maas_quota_store_connected") == 1, what="the store")
         yield found
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import redis
 
@@ -26,15 +25,6 @@ RACERS = 64
 SPLIT, SPREAD = "/v2/models/split/infer", "/v2/models/spread/infer"
 PATIENT_S = 5
 """A machine that is busy with other tests is not a store that is away."""
-
-
-def metric(gateway: Gateway, name: str) -> float:
-    """The sum of a metric's samples of this host."""
-    text = httpx.get(f"http://127.0.0.1:{gateway.ops_port}/metrics", timeout=60).text
-    found = [
-        line.rpartition(" ")[2] for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))
-    ]
-    return sum(map(float, found))
 
 
 @contextlib.contextmanager
@@ -65,7 +55,7 @@ def hosts(
             )
         for gateway in gateways:
             until_answered(gateway.address, path=SPREAD)
-            wait_for(lambda: metric(gateway, "maas_quota_store_connected") == 1, 10, "the store")  # noqa: B023
+            wait_for(lambda: gateway.metric("maas_quota_store_connected") == 1, 10, "the store")  # noqa: B023
         yield gateways
 
 
@@ -147,7 +137,7 @@ def test_redis_may_stop_and_die_in_the_middle(tmp_path: Path, own_redis: Redis) 
     ) as gateways:
 
         def connected(value: int) -> bool:
-            return all(metric(gateway, "maas_quota_store_connected") == value for gateway in gateways)
+            return all(gateway.metric("maas_quota_store_connected") == value for gateway in gateways)
 
         def calls(count: int) -> int:
             statuses = [ask(gateways[n % 2].address, request()).status for n in range(count)]
@@ -185,7 +175,7 @@ def test_redis_may_stop_and_die_in_the_middle(tmp_path: Path, own_redis: Redis) 
         # much was used. What it cannot be sure of counts as used.
         assert quota * 2 // 3 <= admitted <= quota * 4 // 3
         assert calls(5) == 0
-        assert sum(metric(gateway, "maas_quota_local_total") for gateway in gateways) > 0
+        assert sum(gateway.metric("maas_quota_local_total") for gateway in gateways) > 0
     upstream.close()
 
 
@@ -206,14 +196,14 @@ def test_a_hard_budget_survives_a_store_that_was_restored_from_an_older_copy(
         for pid in gateways[0].workers().values():
             os.kill(pid, signal.SIGKILL)
         wait_for(
-            lambda: all(metric(each, "maas_quota_store_connected") == 0 for each in gateways), what="away"
+            lambda: all(each.metric("maas_quota_store_connected") == 0 for each in gateways), what="away"
         )
         own_redis.start()
         until = time.monotonic() + SETTLE_S + 2
         while time.monotonic() < until:
             assert admitted(4) == 0
         wait_for(
-            lambda: all(metric(each, "maas_quota_store_connected") == 1 for each in gateways), what="back"
+            lambda: all(each.metric("maas_quota_store_connected") == 1 for each in gateways), what="back"
         )
         assert admitted(20) == 0
 
@@ -227,7 +217,7 @@ def test_a_policy_that_is_revoked_binds_nobody(tmp_path: Path, own_redis: Redis)
     for policies, expected in (((one,), [200, 429]), ((), [200, 200]), ((one,), [429, 429])):
         with running(tmp_path / "x", changed(document(upstream.url), quotas=policies), **settings) as gateway:
             until_answered(gateway.address, path=SPREAD)
-            wait_for(lambda: metric(gateway, "maas_quota_store_connected") == 1, what="the store")
+            wait_for(lambda: gateway.metric("maas_quota_store_connected") == 1, what="the store")
             assert [ask(gateway.address, request()).status for _ in range(2)] == expected
             assert "redis://" not in gateway.log
     upstream.close()
