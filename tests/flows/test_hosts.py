@@ -14,6 +14,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from gateway.cli.doctor.quota_store import look_at_quotas
+from gateway.settings import load_settings
 from loadtests.processes import free_port
 from tests.contract.harness import HOST, Gateway, Installation, Key, install, maas, wait_until
 from tests.flows.conftest import DIGITS, EMBEDDED, TEAM, Caller
@@ -99,7 +101,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
         yield Hosts(control, data, ops, app)
 
 
-def test_a_flip_is_live_on_every_worker_of_every_host(hosts: Hosts) -> None:
+def test_a_flip_is_live_on_every_worker_of_every_host(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers on all four workers get the new version within a second of the change being sent; the control plane hears
     of all four, each by a name of its own.
     """
@@ -126,6 +128,9 @@ def test_a_flip_is_live_on_every_worker_of_every_host(hosts: Hosts) -> None:
         assert operator.set("/quotas/apart", quota).is_success
         told = "4 workers, each by its share, let 2 times as much through"
         wait_until(lambda: told in str(operator.get("/quotas/apart").json()["problems"]), "all have reported")
+        monkeypatch.setenv("MAAS_KEY", hosts.control.installation.admin_key)
+        reached = load_settings(None, {"MAAS_CONTROL__URL": hosts.control.control_url})
+        assert [told in (finding.todo or "") for finding in look_at_quotas(reached)] == [True]
         took: list[float] = []
         for version in (2, 1) * 5:
             began = time.monotonic()

@@ -76,6 +76,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     yield from serving.look_at_serving(settings, document)
     yield from retiring.look_at_deprecations(settings, document)
     yield from samples.look_at_samples(settings, document)
+    yield from quota_store.look_at_quotas(settings)
 
 
 def _tell(findings: list[Finding]) -> None:

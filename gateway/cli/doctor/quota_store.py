@@ -1,7 +1,10 @@
-"""What the doctor looks at where quotas are shared: whether the Redis that workers count in takes what they ask of it."""
+"""What the doctor says of quotas: whether the Redis that workers count in takes what they ask of it, and which are not kept as
+they are written.
+"""
 
 from collections.abc import Iterator
 
+from gateway.cli.doctor.asking import shown
 from gateway.cli.doctor.findings import Finding, ok, warning
 from gateway.settings import Settings
 
@@ -28,3 +31,10 @@ def look_at_quota_store(settings: Settings) -> Iterator[Finding]:
             else "start it, or correct quota.redis_url; each worker counts by its share, hard policies refuse meanwhile"
         )
         yield warning(_CHECK, f"the Redis at {refused}", todo)
+
+
+def look_at_quotas(settings: Settings) -> Iterator[Finding]:
+    """Those that the workers which serve now do not keep, as far as a MAAS_KEY may see it."""
+    for quota in shown(settings, "/api/v1/quotas", "quotas"):
+        for problem in quota["problems"]:
+            yield warning(_CHECK, f"{quota['name']} is not kept as it is written", problem)

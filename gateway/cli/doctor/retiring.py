@@ -1,13 +1,10 @@
 """What the doctor says of announced ends: those that came with callers left, those that come soon, successors that are gone."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Set
-from typing import Any
 
-from gateway.cli.client import Control
+from gateway.cli.doctor.asking import shown
 from gateway.cli.doctor.findings import Finding, ok, warning
-from gateway.cli.output import Refused
 from gateway.settings import Settings
 from gateway.snapshot.document import DeprecationEntry, SnapshotDocument
 
@@ -67,13 +64,5 @@ def _look(
 
 def _callers(settings: Settings) -> dict[str, int]:
     """How many still call each of what retires, as far as MAAS_KEY may see it."""
-    key = os.environ.get("MAAS_KEY", "").strip()
-    if not key:
-        return {}
-    try:
-        with Control(settings.control_url, key, timeout_s=5.0) as control:
-            found: list[dict[str, Any]] = control.get("/api/v1/deprecations")["deprecations"]
-    except Refused:
-        # That the control plane does not answer, or refuses the key, is a finding of its own.
-        return {}
+    found = shown(settings, "/api/v1/deprecations", "deprecations")
     return {each["alias"] or f"{each['model']}@{each['version']}": each["callers"] for each in found}

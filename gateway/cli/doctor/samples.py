@@ -3,11 +3,9 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from gateway.cli.client import Control
+from gateway.cli.doctor.asking import shown
 from gateway.cli.doctor.findings import Finding, broken, ok, warning
-from gateway.cli.output import Refused
 from gateway.settings import Settings
 from gateway.snapshot.document import SnapshotDocument
 
@@ -25,7 +23,7 @@ def look_at_samples(settings: Settings, document: SnapshotDocument | None) -> It
         yield _store(settings.samples_url)
     problems = [
         (each["alias"], problem["worker"], problem["problem"])
-        for each in _samplings(settings)
+        for each in shown(settings, "/api/v1/samplings", "samplings")
         for problem in each["problems"]
     ]
     for alias, worker, problem in problems:
@@ -50,16 +48,3 @@ def _store(url: str) -> Finding:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return broken(CHECK, f"{url} cannot be written", f"give {folder} to this user, or set samples.url")
     return ok(CHECK, f"{url} can be written")
-
-
-def _samplings(settings: Settings) -> list[dict[str, Any]]:
-    key = os.environ.get("MAAS_KEY", "").strip()
-    if not key:
-        return []
-    try:
-        with Control(settings.control_url, key, timeout_s=5.0) as control:
-            found: list[dict[str, Any]] = control.get("/api/v1/samplings")["samplings"]
-    except Refused:
-        # That the control plane does not answer, or refuses the key, is a finding of its own.
-        return []
-    return found
