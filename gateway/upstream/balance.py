@@ -23,7 +23,7 @@ class Endpoint:
     """One Triton server: its connections, its load and what the last probe found.
 
     `versions` are the (model, version) pairs that are ready there; None where the server does not tell.
-    `probed` once a probe has come to an end. `answered` is when it last answered a call whole, monotonic seconds.
+    `lost_versions` are those that it was found not to have since the last probe began. `probed` once a probe has come to an end. `answered` is when it last answered a call whole, monotonic seconds.
     """
 
     def __init__(self, pool: str, url: str, settings: Upstream) -> None:
@@ -31,6 +31,7 @@ class Endpoint:
         self.url = url
         self.ready = False
         self.versions: frozenset[Version] | None = frozenset()
+        self.lost_versions: set[Version] = set()
         self.probed = False
         self.detail = "not probed yet"
         self.since = time.time()
@@ -56,7 +57,8 @@ class Endpoint:
         return self.ready and (self.versions is None or version in self.versions)
 
     def lost(self, version: Version) -> None:
-        """The server says that it does not have the version; so it is until the next probe."""
+        """The server says that it does not have the version; so it is until a probe that begins from now on."""
+        self.lost_versions.add(version)
         if self.versions is not None:
             self.versions -= {version}
 

@@ -42,7 +42,11 @@ async def watch(
     missed = 0
     while True:
         began = time.monotonic()
+        endpoint.lost_versions.clear()
         versions, detail = await probe(endpoint.url, client, settings.probe_timeout_s)
+        if versions is not None:
+            # What a call has met meanwhile is newer than what the probe was told.
+            versions -= endpoint.lost_versions
         # Late may be the server or this gateway, busy either way. Only one that is late again and again, and has
         # answered no call meanwhile, is taken out.
         late = detail == _LATE

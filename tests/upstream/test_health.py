@@ -210,3 +210,35 @@ def test_a_server_that_answers_calls_is_not_taken_out_for_late_probes() -> None:
             task.cancel()
 
     asyncio.run(asyncio.wait_for(story(), PATIENT_S))
+
+
+def test_a_version_that_a_call_did_not_find_meanwhile_is_not_put_back() -> None:
+    """The probe's answer is older; the next probe is believed again."""
+    answered = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def index(writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await answered.wait()
+        writer.write(
+            whole(b'[{"name":"m","version":"1","state":"READY"},{"name":"m","version":"2","state":"READY"}]')
+        )
+
+    async def run() -> None:
+        async with server(READY, index) as url, httpx.AsyncClient(trust_env=False) as client:
+            settings = Upstream(probe_timeout_s=PATIENT_S, probe_interval_s=0.01)
+            endpoint = Endpoint("pool", url, settings)
+            seen: list[frozenset[tuple[str, int]] | None] = []
+            task = asyncio.create_task(
+                watch(endpoint, lambda: seen.append(endpoint.versions), client, settings)
+            )
+            async with asyncio.timeout(PATIENT_S):
+                await asked.wait()
+                endpoint.lost(("m", 2))
+                answered.set()
+                while len(seen) < 2:
+                    await asyncio.sleep(0.01)
+            task.cancel()
+        assert seen == [frozenset({("m", 1)}), frozenset({("m", 1), ("m", 2)})]
+
+    asyncio.run(run())
