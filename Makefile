@@ -35,8 +35,8 @@ fmt: install-dev ## format, and fix what the linter can
 lock: install-dev ## write requirements/ anew from pyproject.toml; ARGS="--upgrade" for newer versions
 	@sh scripts/lock.sh $(ARGS)
 
-bench: install-dev ## the gateway beside nginx and Envoy, a table of requests/s and latencies
-	@sh scripts/services.sh nginx wrk
+bench: install-dev ## the gateway beside nginx and Envoy, tables of requests/s, latencies and CPU time
+	@sh scripts/services.sh nginx wrk nghttp2-client nghttp2-server
 	@.venv/bin/python -m loadtests.bench $(ARGS)
 
 train: install-dev ## train the sample models in model_repository/ again

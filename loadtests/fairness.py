@@ -22,11 +22,12 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from loadtests.payloads import MODEL, VERSIONS, json_payload
+from loadtests.payloads import ALIAS_PATH, MODEL, VERSIONS, json_payload
 from loadtests.peers import maas
-from loadtests.peers.peer import ALIAS_PATH, CREDENTIAL_HEADER
+from loadtests.peers.peer import CREDENTIAL_HEADER
 from loadtests.probe import answers
 from loadtests.processes import BenchError, free_port, running, wait_until
+from loadtests.upstream import Upstream
 
 PROMISED = 1.5
 
@@ -164,7 +165,7 @@ def _gateway(folder: Path, options: argparse.Namespace) -> Iterator[tuple[int, t
         wait_until(lambda: answers(port, "/v2/health/ready"), "the upstream", process=process, log=log)
         more = {"MAAS_ADMISSION__ENABLED": "false"} if options.no_admission else {}
         home = folder / "maas"
-        with maas.set_up(home, port, core=None, more=more) as made:
+        with maas.set_up(home, Upstream(port, free_port()), core=None, more=more) as made:
             # One version, so that there is one limit.
             maas.verb(made.environment, "alias", "set", MODEL, f"{MODEL}@{VERSIONS[0]}=100%", "--yes")
             keys = (maas.key_of(made.environment, _QUIET), maas.key_of(made.environment, _FLOOD))

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtests.peers import nginx
-from loadtests.processes import Cores
+from loadtests.processes import SEARCH_PATH, Cores
 from loadtests.results import Machine
 
 
@@ -57,6 +56,7 @@ def _versions() -> dict[str, str]:
         "nginx": ["nginx", "-v"],
         "envoy": [str(beside) if beside.exists() else "envoy", "--version"],
         "wrk": ["wrk", "-v"],
+        "nghttp2": ["h2load", "--version"],
     }
     found = {}
     for name, command in commands.items():
@@ -67,7 +67,7 @@ def _versions() -> dict[str, str]:
                 capture_output=True,
                 text=True,
                 timeout=10,
-                env={**os.environ, "PATH": nginx.SEARCH_PATH},
+                env={**os.environ, "PATH": SEARCH_PATH},
             )
         except (OSError, subprocess.TimeoutExpired):
             continue

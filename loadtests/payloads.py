@@ -1,8 +1,10 @@
-"""The three requests of the benchmark, as a client of the Open Inference Protocol v2 would send them."""
+"""The requests of the benchmark, as a client of the Open Inference Protocol v2 would send them over HTTP and gRPC."""
 
 import json
 
 import msgspec
+
+from loadtests import messages
 
 MODEL = "digits"
 VERSIONS = (1, 2)
@@ -13,8 +15,19 @@ ROUTING_KEYS = 64
 """So many different callers does the JSON load show, so that both arms of the split are used."""
 
 
+ALIAS_PATH = f"/v2/models/{MODEL}/infer"
+
+
+def infer_path(version: int) -> str:
+    """Triton's path of the pinned version."""
+    return f"/v2/models/{MODEL}/versions/{version}/infer"
+
+
 class Payload(msgspec.Struct, frozen=True):
-    """One request body. `headers` leaves out the credential and the routing key, which are added for each peer."""
+    """One request body. `headers` leaves out the credential and the routing key, which are added for each peer.
+
+    `alias_path` is where the peers that split traffic are called, `version_path` where the others are.
+    """
 
     name: str
     title: str
@@ -22,6 +35,9 @@ class Payload(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     rotate_keys: bool
     """Many routing keys take a copy of the request for each in the load generator: only for small bodies."""
+    alias_path: str = ALIAS_PATH
+    version_path: str = infer_path(VERSIONS[0])
+    grpc: bool = False
 
 
 def json_payload() -> Payload:
@@ -55,11 +71,29 @@ def binary_payload(name: str, title: str, tensor_bytes: int) -> Payload:
     return Payload(name, title, head + bytes(size), headers, rotate_keys=False)
 
 
+def grpc_payload(name: str, title: str, message: bytes) -> Payload:
+    """A unary `ModelInfer`. Its message names the alias, which has the model's name."""
+    headers = {"te": "trailers", "content-type": "application/grpc"}
+    framed, method = messages.framed(message), messages.METHOD
+    return Payload(name, title, framed, headers, False, alias_path=method, version_path=method, grpc=True)
+
+
+def small_grpc_payload() -> Payload:
+    """A `ModelInferRequest` of 100 bytes."""
+    return grpc_payload("grpc", "gRPC, 100-byte message", messages.infer_request(MODEL, (1, 16), "12345"))
+
+
 def all_payloads() -> dict[str, Payload]:
-    """The payloads by name, the smallest first."""
+    """The payloads by name; of each protocol the smallest first."""
     made = (
         json_payload(),
         binary_payload("600KB", "600 KB binary tensor", 600_000),
         binary_payload("16MB", "16 MB binary tensor", 16 * 1024 * 1024),
+        small_grpc_payload(),
+        grpc_payload(
+            "grpc-600KB",
+            "gRPC, 600 KB tensor",
+            messages.infer_request(MODEL, (600_000 // ROW_BYTES, ROW_BYTES // 4)),
+        ),
     )
     return {payload.name: payload for payload in made}

@@ -24,10 +24,10 @@ class Options(msgspec.Struct, frozen=True):
     results: Path
     write_docs: bool
 
-    def expected_s(self, peers: int) -> float:
+    def expected_s(self, payloads: int, peers: int) -> float:
         """About how long the load alone takes, with the warm-up of each peer for each payload."""
         spells = len(self.connections) * self.rounds
-        return len(self.payloads) * peers * (spells * (self.duration_s + 0.1) + WARM_UP_S)
+        return payloads * peers * (spells * (self.duration_s + 0.1) + WARM_UP_S)
 
 
 def parse_options(arguments: Sequence[str]) -> Options:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+"""Debian puts servers where the PATH of a plain user does not look."""
+
 _STOP_LIMIT_S = 10.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -2,7 +2,7 @@
 
 import json
 
-from loadtests.payloads import MODEL, VERSIONS
+from loadtests.payloads import MODEL, VERSIONS, infer_path
 
 READ_HEADER = "Null-Upstream-Read"
 """Reply header with the number of body bytes that the upstream has read, where it counts them."""
@@ -15,11 +15,6 @@ _METADATA = {
     "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, -1]}],
     "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}],
 }
-
-
-def infer_path(version: int) -> str:
-    """Triton's path of the pinned version."""
-    return f"/v2/models/{MODEL}/versions/{version}/infer"
 
 
 def infer_reply(version: int) -> bytes:

@@ -1,23 +1,17 @@
 """The load generator: wrk with one thread, told what to send by a Lua script and what to print by the same."""
 
 import re
-import resource
 import shutil
-import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from loadtests.load import REPLY_LIMIT_S, Generator, Load, generate
 from loadtests.payloads import ROUTING_KEYS, Payload
 from loadtests.peers.peer import ROUTING_HEADER
-from loadtests.processes import BenchError, on_core
-
-_REPLY_LIMIT_S = 30
-"""wrk counts a reply that takes longer as an error."""
-
-_LEAST_AT_WORK = 0.5
-"""Measured shares of connections at work were above 0.8, wrk's own share of the time being the rest."""
+from loadtests.processes import BenchError
 
 _RESULT_LINE = re.compile(r"^BENCH (\{.*\})$", re.MULTILINE)
 
@@ -54,36 +48,14 @@ end
 """
 
 
-class Load(msgspec.Struct, frozen=True):
-    """What wrk saw. `errors` counts failed connects, reads and writes, replies above 399, and timeouts."""
-
-    requests: int
-    duration_us: int
-    mean_us: float
-    p50_us: float
-    p99_us: float
-    max_us: float
-    errors: dict[str, int]
-
-    @property
-    def requests_per_s(self) -> float:
-        """Answered requests a second."""
-        return self.requests / (self.duration_us / 1e6)
-
-    def stalled(self, connections: int) -> bool:
-        """True if most connections waited for a reply that never came; wrk itself says nothing about those.
-
-        By Little's law the latencies of all replies, over the duration, are the connections at work. A connection
-        cannot count for the reply that it still waited for at the end: at most the longest latency seen.
-        """
-        at_work = self.requests * self.mean_us / self.duration_us
-        countable = max(0.0, 1 - self.max_us / self.duration_us)
-        return at_work < _LEAST_AT_WORK * countable * connections
-
-
 def missing() -> str | None:
     """Why no load can be made here, or None."""
     return None if shutil.which("wrk") else "wrk is not installed (Debian package wrk)"
+
+
+def prepare(folder: Path, payload: Payload, headers: Mapping[str, str]) -> Generator:
+    """A load of `payload` with `headers`; its files are in `folder`."""
+    return partial(_run, write_script(folder, payload, headers))
 
 
 def write_script(folder: Path, payload: Payload, headers: Mapping[str, str]) -> Path:
@@ -110,38 +82,18 @@ def _lua(text: str) -> str:
 
 
 def parse(output: str) -> Load:
-    """The result line of the script. Raises `BenchError` if there is none, or if nothing was answered."""
+    """The result line of the script. Raises `BenchError` if there is none."""
     found = _RESULT_LINE.search(output)
     if found is None:
         raise BenchError(f"wrk printed no result:\n{output[-2000:]}")
-    load = msgspec.json.decode(found[1], type=Load)
-    if load.requests == 0:
-        raise BenchError(f"wrk got no reply at all; errors: {load.errors}")
-    return load
+    return msgspec.json.decode(found[1], type=Load)
 
 
-def run(script: Path, url: str, *, connections: int, duration_s: int, core: int) -> tuple[Load, float]:
-    """Load `url`; the second value is wrk's own CPU time in seconds. Raises `BenchError` if anything went wrong."""
+def _run(script: Path, url: str, *, connections: int, duration_s: int, core: int) -> tuple[Load, float]:
     command = [
-        "wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", f"--timeout={_REPLY_LIMIT_S}s", "-s", str(script), url,
+        "wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", f"--timeout={REPLY_LIMIT_S}s", "-s", str(script), url,
     ]  # fmt: skip
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    limit_s = duration_s + 2 * _REPLY_LIMIT_S
-    try:
-        done = subprocess.run(
-            on_core(core, command), capture_output=True, text=True, timeout=limit_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BenchError(f"wrk did not end {limit_s} s after its start: {url}") from error
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0:
-        raise BenchError(f"wrk ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
-    load = parse(done.stdout)
-    if any(load.errors.values()):
-        raise BenchError(f"{url}: {load.requests} requests with errors: {load.errors}")
-    if load.stalled(connections):
-        raise BenchError(
-            f"{url}: connections hang; {connections} of them got {load.requests} replies: {load}"
-        )
-    cpu_s = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+    output, cpu_s = generate(command, duration_s=duration_s, core=core)
+    load = parse(output)
+    load.check(url, connections)
     return load, cpu_s

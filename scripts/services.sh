@@ -1,6 +1,6 @@
 #!/bin/sh
 # Looks for the servers that tests and benchmarks start for themselves, and installs the missing ones where it may:
-# scripts/services.sh postgresql redis-server nginx wrk libpython
+# scripts/services.sh postgresql redis-server nginx wrk nghttp2-client nghttp2-server libpython
 # A missing one is no failure: what needs it is skipped, with the reason.
 set -eu
 cd "$(dirname "$0")/.."
@@ -32,6 +32,8 @@ missing=
 for package in "$@"; do
     case $package in
         postgresql) has postgres || missing="$missing $package" ;;
+        nghttp2-client) has h2load || missing="$missing $package" ;;
+        nghttp2-server) has nghttpd || missing="$missing $package" ;;
         libpython) missing="$missing $(missing_libpython)" ;;
         *) has "$package" || missing="$missing $package" ;;
     esac

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 
 from loadtests.peers.peer import Peer, Stage
-from loadtests.replies import infer_path
 
 NAME = "direct"
 
@@ -17,4 +16,4 @@ def missing() -> str | None:
 @contextlib.contextmanager
 def start(stage: Stage) -> Iterator[Peer]:
     """The upstream itself."""
-    yield Peer(NAME, stage.upstream_port, infer_path(1))
+    yield Peer(NAME, stage.upstream_port, stage.payload.version_path)

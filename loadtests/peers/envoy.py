@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadtests.payloads import MODEL, VERSIONS
-from loadtests.peers.peer import ALIAS_PATH, CREDENTIAL_HEADER, Peer, Stage
+from loadtests.payloads import MODEL, VERSIONS, infer_path
+from loadtests.peers.peer import CREDENTIAL_HEADER, Peer, Stage
 from loadtests.probe import answers
 from loadtests.processes import free_port, running, wait_until
-from loadtests.replies import infer_path
 
 NAME = "envoy"
 KEY = "bench-4f0c5c3be1f64b0e9d6a72a95a7d1c38"
 _CLIENT_HEADER = "x-client"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_HTTP_OPTIONS_TYPE = f"type.googleapis.com/{_HTTP_OPTIONS}"
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 
 
@@ -57,7 +58,7 @@ def start(stage: Stage) -> Iterator[Peer]:
     ]
     with running(command, core=stage.cores.proxy, log=log) as process:
         wait_until(lambda: answers(admin_port, "/ready"), "envoy", process=process, log=log)
-        yield Peer(NAME, port, ALIAS_PATH, process.pid, KEY, guarded=True)
+        yield Peer(NAME, port, stage.payload.alias_path, process.pid, KEY, guarded=True)
 
 
 def _config(port: int, admin_port: int, stage: Stage) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def _config(port: int, admin_port: int, stage: Stage) -> dict[str, Any]:
             {"filters": [_named("envoy.filters.network.http_connection_manager", _http(stage))]}
         ],
     }
-    cluster = {
+    cluster: dict[str, Any] = {
         "name": "triton",
         "type": "STATIC",
         "connect_timeout": "2s",
@@ -88,6 +89,9 @@ def _config(port: int, admin_port: int, stage: Stage) -> dict[str, Any]:
             }
         ],
     }
+    if stage.payload.grpc:
+        http2: dict[str, Any] = {"explicit_http_config": {"http2_protocol_options": {}}}
+        cluster["typed_extension_protocol_options"] = {_HTTP_OPTIONS: {"@type": _HTTP_OPTIONS_TYPE, **http2}}
     return {
         "admin": {"address": _address(admin_port)},
         "static_resources": {"listeners": [listener], "clusters": [cluster]},
@@ -108,7 +112,7 @@ def _http(stage: Stage) -> dict[str, Any]:
             "action": "ALLOW",
             "policies": {
                 "bench-may-infer": {
-                    "permissions": [{"url_path": {"path": {"exact": ALIAS_PATH}}}],
+                    "permissions": [{"url_path": {"path": {"exact": stage.payload.alias_path}}}],
                     "principals": [
                         {"header": {"name": _CLIENT_HEADER, "string_match": {"exact": "app-bench"}}}
                     ],
@@ -139,24 +143,31 @@ def _http(stage: Stage) -> dict[str, Any]:
                 {
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [_route(VERSIONS[1], 10), _route(VERSIONS[0], None)],
+                    "routes": [_route(stage, VERSIONS[1], 10), _route(stage, VERSIONS[0], None)],
                 }
             ]
         },
     }
 
 
-def _route(version: int, percent: int | None) -> dict[str, Any]:
-    """`percent` of what comes this far (None: all) goes to the pinned version's own path on Triton."""
-    match: dict[str, Any] = {"path": ALIAS_PATH}
+def _route(stage: Stage, version: int, percent: int | None) -> dict[str, Any]:
+    """`percent` of what comes this far (None: all) goes to the pinned version: to its own path on Triton, or over gRPC with
+    a field of metadata, since Envoy does not look into messages.
+    """
+    match: dict[str, Any] = {"path": stage.payload.alias_path}
     if percent is not None:
         match["runtime_fraction"] = {"default_value": {"numerator": percent, "denominator": "HUNDRED"}}
     served_by = {"header": {"key": "maas-served-by", "value": f"{MODEL}/{version}"}}
-    return {
+    route: dict[str, Any] = {
         "match": match,
-        "route": {"cluster": "triton", "prefix_rewrite": infer_path(version), "timeout": "30s"},
+        "route": {"cluster": "triton", "timeout": "30s"},
         "response_headers_to_add": [served_by],
     }
+    if stage.payload.grpc:
+        route["request_headers_to_add"] = [{"header": {"key": "maas-version", "value": str(version)}}]
+    else:
+        route["route"]["prefix_rewrite"] = infer_path(version)
+    return route
 
 
 def _access_log(path: Path) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from loadtests.payloads import MODEL, json_payload
-from loadtests.peers.peer import ALIAS_PATH, CREDENTIAL_HEADER, Peer, Stage
+from loadtests.payloads import ALIAS_PATH, MODEL, json_payload
+from loadtests.peers.peer import CREDENTIAL_HEADER, Peer, Stage
 from loadtests.probe import accepts, answers, infers
 from loadtests.processes import BenchError, free_port, running, wait_until
+from loadtests.upstream import Upstream
 
 NAME = "maas"
 WITH_QUOTAS = "maas+quotas"
@@ -65,42 +66,46 @@ def start_with_redis(stage: Stage) -> Iterator[Peer]:
 class Installation(msgspec.Struct, frozen=True):
     """A gateway that is set up, its control plane running: what `verb` needs to speak to it, and where it will serve.
 
-    `port` is the inference port on 127.0.0.1, `key` the key of `app:bench`.
+    `port` and `grpc_port` are the inference ports on 127.0.0.1, `key` the key of `app:bench`.
     """
 
     environment: dict[str, str]
     settings: str
     data_dir: Path
     port: int
+    grpc_port: int
     key: str
 
 
 @contextlib.contextmanager
 def _installation(stage: Stage, name: str, redis_url: str | None = None) -> Iterator[Peer]:
     more = {} if redis_url is None else {"MAAS_QUOTA__REDIS_URL": redis_url}
-    with set_up(stage.folder, stage.upstream_port, core=stage.cores.load, more=more) as made:
+    with set_up(stage.folder, stage.upstream, core=stage.cores.load, more=more) as made:
         if name != NAME:
             _limit_and_sample(made.environment)
         with serving(stage.folder, made, core=stage.cores.proxy) as data:
             access_log = made.data_dir / "logs" / "access.jsonl"
-            yield Peer(name, made.port, ALIAS_PATH, data.pid, made.key, guarded=True, access_log=access_log)
+            payload, port = stage.payload, made.grpc_port if stage.payload.grpc else made.port
+            yield Peer(
+                name, port, payload.alias_path, data.pid, made.key, guarded=True, access_log=access_log
+            )
 
 
 @contextlib.contextmanager
 def set_up(
-    folder: Path, upstream_port: int, *, core: int | None, more: Mapping[str, str]
+    folder: Path, upstream: Upstream, *, core: int | None, more: Mapping[str, str]
 ) -> Iterator[Installation]:
     """An installation in the folder, set up for the load, its control plane on `core` (None: on any); `more` are settings
     in the environment.
     """
     made = json.loads(verb({}, "init", "--dir", str(folder), "--json"))
-    control_port, port = free_port(), free_port()
+    control_port, port, grpc_port = free_port(), free_port(), free_port()
     environment = {
         "MAAS_URL": f"http://127.0.0.1:{control_port}",
         "MAAS_KEY": made["admin_key"],
         "MAAS_CONTROL__PORT": str(control_port),
         "MAAS_INFERENCE__PORT": str(port),
-        "MAAS_INFERENCE__GRPC_PORT": str(free_port()),
+        "MAAS_INFERENCE__GRPC_PORT": str(grpc_port),
         "MAAS_INFERENCE__OPS_PORT": str(free_port()),
         "MAAS_INFERENCE__DRAIN_NOTICE_S": "0.1",
         "MAAS_INFERENCE__DRAIN_LIMIT_S": "1",
@@ -112,11 +117,12 @@ def set_up(
         wait_until(
             lambda: answers(control_port, "/health/ready"), "the control plane", process=process, log=log
         )
-        verb(environment, "pool", "set", "bench", f"http://127.0.0.1:{upstream_port}")
+        endpoint = (f"http://127.0.0.1:{upstream.port}", "--grpc", f"grpc://127.0.0.1:{upstream.grpc_port}")
+        verb(environment, "pool", "set", "bench", *endpoint)
         verb(environment, "model", "register", str(_MODEL_FOLDER), "--team", _TEAM, "--pool", "bench")
         verb(environment, "alias", "set", MODEL, *_SPLIT, "--team", _TEAM, "--yes")
         key = key_of(environment, "app:bench")
-        yield Installation(environment, made["settings"], Path(made["data_dir"]), port, key)
+        yield Installation(environment, made["settings"], Path(made["data_dir"]), port, grpc_port, key)
 
 
 @contextlib.contextmanager

@@ -6,15 +6,26 @@ import shutil
 from collections.abc import Iterator
 
 from loadtests.peers.peer import Peer, Stage
-from loadtests.probe import answers
-from loadtests.processes import free_port, running, wait_until
-from loadtests.replies import infer_path
+from loadtests.probe import accepts
+from loadtests.processes import SEARCH_PATH, free_port, running, wait_until
 
 NAME = "nginx"
-SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-"""Debian puts nginx where the PATH of a plain user does not look."""
-
 _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+# With the default body buffer of 16 KiB, large bodies pass at a third of the pace.
+_HTTP = """
+            proxy_pass http://triton;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_buffering off;
+            client_body_buffer_size 1m;
+        """
+# nginx carries one call at a time on a connection upstream.
+_GRPC = """
+            grpc_pass grpc://triton;
+            client_body_buffer_size 1m;
+        """
 
 
 def binary() -> str | None:
@@ -37,15 +48,15 @@ def start(stage: Stage) -> Iterator[Peer]:
     path, log = stage.folder / "nginx.conf", stage.folder / "nginx.log"
     path.write_text(_config(port, stage))
     with running([program, "-e", "stderr", "-c", str(path)], core=stage.cores.proxy, log=log) as process:
-        wait_until(lambda: answers(port, "/v2/health/ready"), "nginx", process=process, log=log)
-        yield Peer(NAME, port, infer_path(1), process.pid)
+        wait_until(lambda: accepts(port), "nginx", process=process, log=log)
+        yield Peer(NAME, port, stage.payload.version_path, process.pid)
 
 
 def _config(port: int, stage: Stage) -> str:
     # Started by root, nginx would give its worker to `nobody`, who may not write to our folder.
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = "\n    ".join(f"{kind}_temp_path {stage.folder}/{kind};" for kind in _TEMPORARY)
-    # With the default body buffer of 16 KiB, large bodies pass at a third of the pace.
+    http2 = "http2" if stage.payload.grpc else ""
     return f"""\
 {user}
 daemon off;
@@ -64,15 +75,8 @@ http {{
         keepalive_requests 1000000000;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location / {{
-            proxy_pass http://triton;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_request_buffering off;
-            proxy_buffering off;
-            client_body_buffer_size 1m;
-        }}
+        listen 127.0.0.1:{port} {http2} backlog=4096;
+        location / {{ {_GRPC if stage.payload.grpc else _HTTP} }}
     }}
 }}
 """

@@ -6,21 +6,26 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.payloads import MODEL, Payload
+from loadtests.payloads import Payload
 from loadtests.processes import Cores
+from loadtests.upstream import Upstream
 
 CREDENTIAL_HEADER = "X-API-Key"
 ROUTING_HEADER = "Maas-Routing-Key"
-ALIAS_PATH = f"/v2/models/{MODEL}/infer"
-"""Where the peers that split traffic are called; the others are called by a version's own path."""
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """What is there when a peer starts: the upstream's port, a folder of its own, and the cores."""
+    """What is there when a peer starts: what will be sent, the upstream, a folder of its own, and the cores."""
 
-    upstream_port: int
+    payload: Payload
+    upstream: Upstream
     folder: Path
     cores: Cores
+
+    @property
+    def upstream_port(self) -> int:
+        """Where the upstream takes this payload."""
+        return self.upstream.grpc_port if self.payload.grpc else self.upstream.port
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -37,6 +42,11 @@ class Peer(msgspec.Struct, frozen=True):
     key: str = ""
     guarded: bool = False
     access_log: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the load goes."""
+        return f"http://127.0.0.1:{self.port}{self.path}"
 
     def headers(self, payload: Payload) -> dict[str, str]:
         """The headers of a request to this peer, but for the routing key."""

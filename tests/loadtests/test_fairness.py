@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from loadtests import fairness
-from loadtests.payloads import json_payload
+from loadtests.payloads import infer_path, json_payload
 from loadtests.probe import answers, infers
 from loadtests.processes import BenchError, free_port, running, wait_until
-from loadtests.replies import infer_path
 
 pytestmark = pytest.mark.slow
 

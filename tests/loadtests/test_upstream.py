@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.payloads import infer_path
 from loadtests.probe import answers, ask
 from loadtests.processes import free_port, running, wait_until
-from loadtests.replies import READ_HEADER, infer_path, infer_reply
+from loadtests.replies import READ_HEADER, infer_reply
 from tests.patience import PATIENT_S
 
 pytestmark = pytest.mark.slow

@@ -36,29 +36,6 @@ def test_output_without_a_result_is_an_error() -> None:
         wrk.parse("PANIC: unprotected error in call to Lua API")
 
 
-def test_no_reply_at_all_is_an_error() -> None:
-    """Zero requests have no rate; the counts of errors are told instead."""
-    with pytest.raises(BenchError, match=r"no reply at all.*'connect': 32"):
-        wrk.parse(OUTPUT.replace("151832,", "0,").replace('"connect":0', '"connect":32'))
-
-
-def test_connections_that_hang_are_noticed() -> None:
-    """Eight connections that got two quick replies each in a second were not at work, though wrk counts no error."""
-    load = wrk.Load(
-        requests=16, duration_us=1_000_000, mean_us=14e3, p50_us=13e3, p99_us=27e3, max_us=27e3, errors={}
-    )
-    assert load.stalled(8)
-    assert not wrk.parse(OUTPUT).stalled(32)
-
-
-def test_slow_replies_are_not_taken_for_hanging() -> None:
-    """128 connections with replies of nearly a second, in a spell of two, may each have one more under way."""
-    load = wrk.Load(
-        requests=190, duration_us=2_000_000, mean_us=9e5, p50_us=9e5, p99_us=1.5e6, max_us=1.5e6, errors={}
-    )
-    assert not load.stalled(128)
-
-
 def test_a_header_with_any_byte_becomes_a_lua_string(tmp_path: Path) -> None:
     """Quotes, backslashes and line ends in a header value cannot break out of the script."""
     script = wrk.write_script(tmp_path, json_payload(), {"X-API-Key": 'a"b\\c\nd'})
@@ -70,6 +47,7 @@ def test_only_the_small_payload_rotates_routing_keys(tmp_path: Path) -> None:
     scripts = {
         name: wrk.write_script(tmp_path, payload, payload.headers).read_text()
         for name, payload in all_payloads().items()
+        if not payload.grpc
     }
     assert {name for name, text in scripts.items() if "local keys = 1\n" in text} == {"600KB", "16MB"}
 
