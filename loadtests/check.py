@@ -12,6 +12,11 @@ _CANDIDATE_SHARE = (0.04, 0.18)
 
 def check_peer(peer: Peer, payload: Payload) -> None:
     """Raise `BenchError` unless the peer answers this payload rightly, refuses strangers and splits 90/10."""
+    if payload.streams:
+        # The listener takes only whole streams, from the warm-up on.
+        if peer.guarded:
+            _check_refusals(peer, payload)
+        return
     with caller(peer.name, peer.port, peer.path, payload) as call:
         _check_reply(peer, payload, call(payload.body, peer.headers(payload)))
         if peer.guarded:

@@ -1,7 +1,6 @@
 """All that runs for one payload: the upstream, the peers that could start, and how they are called."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from loadtests.upstream import Upstream, fixed_reply_upstream, missing_grpc
 
 def missing(payload: Payload) -> str | None:
     """Why the payload cannot be sent or answered here, or None."""
+    if payload.streams:
+        return None
     return h2load.missing() or missing_grpc() if payload.grpc else wrk.missing()
 
 
@@ -36,6 +37,8 @@ class Field:
         """Take part from now on. Raises `BenchError` if the peer does not do its job."""
         check_peer(peer, self.payload)
         self.peers[peer.name] = peer
+        if self.payload.streams:
+            return
         prepare = h2load.prepare if self.payload.grpc else wrk.prepare
         folder = self.folder / f"load-{peer.name}"
         self._generators[peer.name] = prepare(folder, self.payload, peer.headers(self.payload))
@@ -51,8 +54,7 @@ class Field:
         except BenchError as error:
             raise BenchError(f"{name}, {self.payload.title}, {connections} connections: {error}") from error
         spent = meter.stop(generator_s)
-        if peer.access_log is not None and peer.access_log.exists():
-            os.truncate(peer.access_log, 0)
+        peer.forget_log()
         return Sample(
             payload=self.payload.name,
             connections=connections,
@@ -79,6 +81,6 @@ def started(payload: Payload, kinds: Sequence[Kind], cores: Cores, folder: Path)
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(fixed_reply_upstream(payload, folder / "upstream", cores))
         field = Field(payload, upstream, cores, folder)
-        for kind in kinds:
+        for kind in (kind for kind in kinds if kind.takes(payload)):
             field.add(stack.enter_context(kind.start(Stage(payload, upstream, folder / kind.name, cores))))
         yield field

@@ -54,14 +54,21 @@ class Load(msgspec.Struct, frozen=True):
             )
 
 
-def generate(command: Sequence[str], *, duration_s: float, core: int) -> tuple[str, float]:
-    """Run a generator on `core`: its standard output, and its own CPU time in seconds. Raises `BenchError` if it fails."""
+def generate(
+    command: Sequence[str], *, duration_s: float, core: int, given: str | None = None
+) -> tuple[str, float]:
+    """Run a generator on `core`, `given` on its standard input: its standard output, and its own CPU time in seconds. Raises `BenchError` if it fails."""
     name = command[0]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     limit_s = duration_s + 2 * REPLY_LIMIT_S
     try:
         done = subprocess.run(
-            on_core(core, command), capture_output=True, text=True, timeout=limit_s, check=False
+            on_core(core, command),
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+            input=given,
         )
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"{name} did not end {limit_s} s after its start: {command[-1]}") from error

@@ -5,6 +5,7 @@ import struct
 from tritonclient.grpc import service_pb2
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
+STREAM_METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
 def framed(message: bytes) -> bytes:
@@ -26,3 +27,11 @@ def infer_reply(model: str, version: int) -> bytes:
     reply.outputs.add(name="probabilities", datatype="FP32", shape=[1, 10])
     reply.raw_output_contents.append(bytes(40))
     return bytes(reply.SerializeToString())
+
+
+def token(model: str, version: int, text: bytes) -> bytes:
+    """A `ModelStreamInferResponse` with a piece of text."""
+    reply = service_pb2.ModelInferResponse(model_name=model, model_version=str(version))
+    reply.outputs.add(name="text_output", datatype="BYTES", shape=[1])
+    reply.raw_output_contents.append(struct.pack("<I", len(text)) + text)
+    return bytes(service_pb2.ModelStreamInferResponse(infer_response=reply).SerializeToString())

@@ -11,6 +11,9 @@ VERSIONS = (1, 2)
 ROW_BYTES = 64 * 4
 """One row of the input `image`: 64 FP32 numbers."""
 
+STREAM_TOKENS = 50
+"""In each stream."""
+
 ROUTING_KEYS = 64
 """So many different callers does the JSON load show, so that both arms of the split are used."""
 
@@ -38,6 +41,10 @@ class Payload(msgspec.Struct, frozen=True):
     alias_path: str = ALIAS_PATH
     version_path: str = infer_path(VERSIONS[0])
     grpc: bool = False
+    streams: bool = False
+    """The reply is a stream of `STREAM_TOKENS` tokens."""
+    openai_body: bytes | None = None
+    """What the gateway is sent where it alone speaks the API; the model's own stream is what it is compared with."""
 
 
 def json_payload() -> Payload:
@@ -83,6 +90,53 @@ def small_grpc_payload() -> Payload:
     return grpc_payload("grpc", "gRPC, 100-byte message", messages.infer_request(MODEL, (1, 16), "12345"))
 
 
+def generate_payload() -> Payload:
+    """A text that a model goes on with, by Triton's generate extension, as server-sent events."""
+    return Payload(
+        "generate",
+        "generate_stream",
+        json.dumps({"text_input": "The gateway", "max_tokens": STREAM_TOKENS, "stream": True}).encode(),
+        {"Content-Type": "application/json"},
+        rotate_keys=False,
+        alias_path=f"/v2/models/{MODEL}/generate_stream",
+        version_path=f"/v2/models/{MODEL}/versions/{VERSIONS[0]}/generate_stream",
+        streams=True,
+    )
+
+
+def chat_payload() -> Payload:
+    """The same as a chat of OpenAI's API, which the gateway translates."""
+    chat = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "The gateway"}],
+        "max_tokens": STREAM_TOKENS,
+        "stream": True,
+    }
+    return msgspec.structs.replace(
+        generate_payload(),
+        name="chat",
+        title="OpenAI chat",
+        alias_path="/v1/chat/completions",
+        openai_body=json.dumps(chat).encode(),
+    )
+
+
+def grpc_stream_payload() -> Payload:
+    """One request on a `ModelStreamInfer` of its own."""
+    method = messages.STREAM_METHOD
+    return Payload(
+        "grpc-stream",
+        "ModelStreamInfer",
+        messages.infer_request(MODEL, (1, 16), "12345"),
+        {},
+        rotate_keys=False,
+        alias_path=method,
+        version_path=method,
+        grpc=True,
+        streams=True,
+    )
+
+
 def all_payloads() -> dict[str, Payload]:
     """The payloads by name; of each protocol the smallest first."""
     made = (
@@ -95,5 +149,8 @@ def all_payloads() -> dict[str, Payload]:
             "gRPC, 600 KB tensor",
             messages.infer_request(MODEL, (600_000 // ROW_BYTES, ROW_BYTES // 4)),
         ),
+        generate_payload(),
+        chat_payload(),
+        grpc_stream_payload(),
     )
     return {payload.name: payload for payload in made}

@@ -9,6 +9,9 @@ import msgspec
 from loadtests.payloads import all_payloads
 
 WARM_UP_S = 1
+LAST_STREAMS_S = 1.5
+"""A spell of streams ends with the last of them: that, and the start of what listens."""
+
 PEERS = ("direct", "nginx", "envoy", "maas", "maas+quotas", "maas+redis")
 
 
@@ -18,23 +21,27 @@ class Options(msgspec.Struct, frozen=True):
     peers: tuple[str, ...]
     payloads: tuple[str, ...]
     connections: tuple[int, ...]
+    streams: tuple[int, ...]
     rounds: int
     duration_s: int
     json_to_stdout: bool
     results: Path
     write_docs: bool
 
-    def expected_s(self, payloads: int, peers: int) -> float:
-        """About how long the load alone takes, with the warm-up of each peer for each payload."""
+    def expected_s(self, payloads: int, streams: int, peers: int) -> float:
+        """About how long the load alone takes, with the warm-up of each peer, for so many payloads and kinds of stream."""
         spells = len(self.connections) * self.rounds
-        return payloads * peers * (spells * (self.duration_s + 0.1) + WARM_UP_S)
+        listened = len(self.streams) * self.rounds
+        unary_s = spells * (self.duration_s + 0.1) + WARM_UP_S
+        streams_s = listened * (self.duration_s + LAST_STREAMS_S) + WARM_UP_S
+        return peers * (payloads * unary_s + streams * streams_s)
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
     """Decode the command line; argparse ends the program with status 2 on a fault."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="about a minute: one round of 2 s at 32 connections"
+        "--quick", action="store_true", help="a few minutes: one round of 2 s at 32 connections, 100 streams"
     )
     parser.add_argument("--peers", type=_names(PEERS), default=PEERS, metavar=",".join(PEERS))
     parser.add_argument(
@@ -44,6 +51,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         metavar=",".join(all_payloads()),
     )
     parser.add_argument("--connections", type=_numbers, metavar="1,8,32,128")
+    parser.add_argument("--streams", type=_numbers, metavar="1,100", help="streams of tokens at a time")
     parser.add_argument("--rounds", type=_positive, metavar="3")
     parser.add_argument("--duration", type=_positive, metavar="3", help="seconds for each spell of load")
     parser.add_argument("--json", action="store_true", help="print the results as JSON, and no table")
@@ -55,6 +63,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         peers=chosen.peers,
         payloads=chosen.payloads,
         connections=chosen.connections or ((32,) if quick else (1, 8, 32, 128)),
+        streams=chosen.streams or ((100,) if quick else (1, 100)),
         rounds=chosen.rounds or (1 if quick else 3),
         duration_s=chosen.duration or (2 if quick else 3),
         json_to_stdout=chosen.json,

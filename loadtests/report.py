@@ -7,6 +7,8 @@ import msgspec
 
 from loadtests.processes import BenchError
 from loadtests.results import BARE, REFERENCE, Point, Run, lost_share, points
+from loadtests.stream_report import streams
+from loadtests.stream_results import stream_points
 
 START_MARK = "<!-- bench: start; written by `make bench ARGS=--write-docs` -->"
 END_MARK = "<!-- bench: end -->"
@@ -65,7 +67,7 @@ def memory(run: Run) -> Table:
     """Resident memory of each proxy at rest and after the load."""
     table = [["payload", "peer", "at rest MiB", "after MiB"]]
     for entry in run.memory:
-        title = run.payloads[entry.payload]
+        title = run.payloads.get(entry.payload) or run.streams[entry.payload]
         table.append(
             [title, entry.peer, f"{entry.at_rest_bytes / _MIB:.1f}", f"{entry.after_bytes / _MIB:.1f}"]
         )
@@ -81,7 +83,7 @@ def remarks(run: Run) -> list[str]:
         f"{machine.core_plan[:1].upper()}{machine.core_plan[1:]}. "
         f"Medians of {run.rounds} interleaved round{'s' if run.rounds > 1 else ''} of {run.duration_s} s.",
     ]
-    lost = lost_share(run.samples)
+    lost = lost_share([*run.samples, *run.stream_samples])
     if lost > _QUIET_SHARE:
         found.append(
             f"Others had {lost:.0%} of the proxy's core during the run (load average before it: "
@@ -100,6 +102,8 @@ def as_text(run: Run) -> str:
     parts = ["\n".join(remarks(run))]
     for name, title in run.payloads.items():
         parts += [f"{title}, requests/s", _aligned(rates(run, name)), _aligned(details(run, name))]
+    if run.stream_samples:
+        parts += ["Streams of tokens", _aligned(streams(run))]
     if run.memory:
         parts += ["Resident memory", _aligned(memory(run))]
     return "\n\n".join(parts)
@@ -110,6 +114,8 @@ def as_markdown(run: Run) -> str:
     parts = ["\n".join(f"- {remark}" for remark in remarks(run))]
     for name, title in run.payloads.items():
         parts += [f"### {title}", "Requests/s:", _piped(rates(run, name)), _piped(details(run, name))]
+    if run.stream_samples:
+        parts += ["### Streams of tokens", _piped(streams(run))]
     if run.memory:
         parts += ["### Resident memory", _piped(memory(run))]
     return "\n\n".join(parts)
@@ -117,7 +123,11 @@ def as_markdown(run: Run) -> str:
 
 def as_json(run: Run) -> str:
     """The run with its raw samples, and the medians drawn from them."""
-    document = {"run": run, "points": points(run.samples)}
+    document = {
+        "run": run,
+        "points": points(run.samples),
+        "stream_points": stream_points(run.stream_samples),
+    }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 

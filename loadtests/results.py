@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from loadtests.stream_results import StreamSample
+
 REFERENCE = "envoy"
 """Ratios are to this peer's requests/s."""
 
@@ -34,6 +36,11 @@ class Sample(msgspec.Struct, frozen=True):
     lost_busy: float | None
     load_busy: float
 
+    @property
+    def summary(self) -> str:
+        """In a few words."""
+        return f"{self.requests_per_s:>9,.0f} requests/s  p99 {self.p99_ms:.2f} ms"
+
 
 class Memory(msgspec.Struct, frozen=True):
     """Resident bytes of a proxy's processes: before any load, and after the last of one payload."""
@@ -57,7 +64,9 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One whole run. `missing` says why a peer that was asked for could not take part."""
+    """One whole run. `missing` says why a peer or payload that was asked for could not take part; `payloads` and `streams` are
+    the titles of those measured.
+    """
 
     started_at: str
     machine: Machine
@@ -69,6 +78,9 @@ class Run(msgspec.Struct, frozen=True):
     missing: dict[str, str]
     samples: tuple[Sample, ...]
     memory: tuple[Memory, ...]
+    streams: dict[str, str] = {}
+    stream_counts: tuple[int, ...] = ()
+    stream_samples: tuple[StreamSample, ...] = ()
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -126,7 +138,7 @@ def _point(
     )
 
 
-def lost_share(samples: Iterable[Sample]) -> float:
+def lost_share(samples: Iterable[Sample | StreamSample]) -> float:
     """The mean share of the proxy's core that others had during the run."""
     known = [sample.lost_busy for sample in samples if sample.lost_busy is not None]
     return statistics.fmean(known) if known else 0.0

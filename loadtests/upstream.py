@@ -37,15 +37,19 @@ def _binary() -> str | None:
 
 @contextlib.contextmanager
 def fixed_reply_upstream(payload: Payload, folder: Path, cores: Cores) -> Iterator[Upstream]:
-    """`loadtests.drain` on a free port, and where the payload is gRPC nghttpd on another; their output goes to `folder`."""
+    """What answers this payload, on free ports: `loadtests.tokens` streams, `loadtests.drain` all else, and beside it nghttpd
+    what is gRPC. Their output goes to `folder`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port, grpc_port, log = free_port(), free_port(), folder / "upstream.log"
     command = [sys.executable, "-m", "loadtests.drain", str(port)]
+    if payload.streams:
+        command = [sys.executable, "-m", "loadtests.tokens", str(port), str(grpc_port)]
     with contextlib.ExitStack() as stack:
         http = stack.enter_context(running(command, core=cores.upstream, log=log))
         wait_until(lambda: answers(port, "/v2/health/ready"), "the upstream", process=http, log=log)
         pids = [http.pid]
-        if payload.grpc:
+        if payload.grpc and not payload.streams:
             command = _nghttpd(folder / "replies", grpc_port)
             grpc = stack.enter_context(running(command, core=cores.upstream, log=log))
             wait_until(lambda: accepts(grpc_port), "nghttpd", process=grpc, log=log)

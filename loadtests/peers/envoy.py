@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from loadtests.payloads import MODEL, VERSIONS, infer_path
+from loadtests.payloads import MODEL, VERSIONS
 from loadtests.peers.peer import CREDENTIAL_HEADER, Peer, Stage
 from loadtests.probe import answers
 from loadtests.processes import free_port, running, wait_until
@@ -166,7 +166,8 @@ def _route(stage: Stage, version: int, percent: int | None) -> dict[str, Any]:
     if stage.payload.grpc:
         route["request_headers_to_add"] = [{"header": {"key": "maas-version", "value": str(version)}}]
     else:
-        route["route"]["prefix_rewrite"] = infer_path(version)
+        own, pinned = (f"/versions/{number}/" for number in (VERSIONS[0], version))
+        route["route"]["prefix_rewrite"] = stage.payload.version_path.replace(own, pinned)
     return route
 
 

@@ -83,6 +83,8 @@ def _installation(stage: Stage, name: str, redis_url: str | None = None) -> Iter
     with set_up(stage.folder, stage.upstream, core=stage.cores.load, more=more) as made:
         if name != NAME:
             _limit_and_sample(made.environment)
+        if stage.payload.openai_body is not None:
+            verb(made.environment, "alias", "adapter", "set", MODEL, "--kind", "generate", "--yes")
         with serving(stage.folder, made, core=stage.cores.proxy) as data:
             access_log = made.data_dir / "logs" / "access.jsonl"
             payload, port = stage.payload, made.grpc_port if stage.payload.grpc else made.port

@@ -1,5 +1,6 @@
 """What the benchmark knows of a running peer, and what a peer is told at its start."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -48,6 +49,15 @@ class Peer(msgspec.Struct, frozen=True):
         """Where the load goes."""
         return f"http://127.0.0.1:{self.port}{self.path}"
 
+    def body(self, payload: Payload) -> bytes:
+        """What this peer is sent."""
+        return payload.openai_body if self.guarded and payload.openai_body else payload.body
+
+    def forget_log(self) -> None:
+        """Empty the access log."""
+        if self.access_log is not None and self.access_log.exists():
+            os.truncate(self.access_log, 0)
+
     def headers(self, payload: Payload) -> dict[str, str]:
         """The headers of a request to this peer, but for the routing key."""
         credential = {CREDENTIAL_HEADER: self.key or "none"}
@@ -60,3 +70,8 @@ class Kind(msgspec.Struct, frozen=True):
     name: str
     missing: Callable[[], str | None]
     start: Callable[[Stage], AbstractContextManager[Peer]]
+    speaks_openai: bool = False
+
+    def takes(self, payload: Payload) -> bool:
+        """True if it can be sent the payload; direct calls go to the model's own stream where a gateway translates."""
+        return payload.openai_body is None or self.speaks_openai or self.name == "direct"

@@ -10,19 +10,36 @@ def test_the_default_measures_everything_in_three_rounds() -> None:
     """All peers, all payloads, 1 to 128 connections, three rounds of three seconds."""
     options = parse_options([])
     assert options.peers == PEERS
-    assert options.payloads == ("json", "600KB", "16MB", "grpc", "grpc-600KB")
+    assert options.payloads == (
+        "json",
+        "600KB",
+        "16MB",
+        "grpc",
+        "grpc-600KB",
+        "generate",
+        "chat",
+        "grpc-stream",
+    )
+    assert options.streams == (1, 100)
     assert (options.connections, options.rounds, options.duration_s) == ((1, 8, 32, 128), 3, 3)
 
 
-def test_quick_takes_a_minute_or_two_of_load() -> None:
+def test_quick_takes_two_or_three_minutes_of_load() -> None:
     """With all six peers; what is chosen beside it still counts."""
     options = parse_options(["--quick"])
-    assert 60 <= options.expected_s(len(options.payloads), len(options.peers)) <= 120
+    assert 60 <= options.expected_s(5, 3, len(options.peers)) <= 180
     assert parse_options(["--quick", "--connections", "1"]).connections == (1,)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--peers", "envoy,apache"], ["--connections", "0"], ["--rounds", "-1"], ["--payloads", ""]]
+    "arguments",
+    [
+        ["--peers", "envoy,apache"],
+        ["--connections", "0"],
+        ["--streams", "0"],
+        ["--rounds", "-1"],
+        ["--payloads", ""],
+    ],
 )
 def test_a_wrong_choice_ends_with_status_two(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
