@@ -20,6 +20,7 @@ from loadtests.payloads import STREAM_TOKENS
 _STAMP = re.compile(rb"@(\d+)@")
 _END = b"0\r\n\r\n"
 _STREAM_LIMIT_S = 60.0
+_READ_BYTES = 65536
 _TAIL_BYTES = 64
 """A stamp that is cut in two is found whole with so much of what was read before."""
 
@@ -81,31 +82,21 @@ def _percentile(ordered: list[int], share: float) -> int:
     return ordered[int(len(ordered) * share)]
 
 
-class HttpStream(asyncio.Protocol):
-    """One kept connection on which server-sent events come, one stream after the other."""
+class Events:
+    """Server-sent events of one stream, as they arrive in pieces."""
 
-    def __init__(self, request: bytes, ears: Ears) -> None:
-        self._request, self._ears = request, ears
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._began_ns = self._tokens = 0
+    def __init__(self, ears: Ears) -> None:
+        self._ears = ears
+        self._began_ns = time.monotonic_ns()
+        self._tokens = 0
         self._unread = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport to ask on."""
-        self._transport = transport
-
-    async def listen(self) -> None:
-        """Ask, and listen to the end. Raises `RuntimeError` for what is no whole stream."""
-        self._done = asyncio.get_running_loop().create_future()
-        self._tokens, self._unread, self._began_ns = 0, b"", time.monotonic_ns()
-        self._transport.write(self._request)  # type: ignore[attr-defined]
-        await self._done
-
-    def data_received(self, data: bytes) -> None:
-        """Note the tokens in it."""
+    def take(self, data: bytes) -> bool:
+        """Note the tokens in it; True at the stream's end. Raises `RuntimeError` for what is no whole stream."""
+        if not data:
+            raise RuntimeError("the connection was closed")
         if not self._tokens and not self._unread and not data.startswith(b"HTTP/1.1 200 "):
-            self._fail(repr(data[:300]))
-            return
+            raise RuntimeError(repr(data[:300]))
         text, at = self._unread + data, 0
         for found in _STAMP.finditer(text):
             if not self._tokens:
@@ -114,19 +105,11 @@ class HttpStream(asyncio.Protocol):
             self._ears.token(found[1])
             at = found.end()
         self._unread = text[max(at, len(text) - _TAIL_BYTES) :]
-        if self._unread.endswith(_END) and not self._done.done():
-            if self._tokens == STREAM_TOKENS:
-                self._done.set_result(None)
-            else:
-                self._fail(f"a stream ended after {self._tokens} tokens: {text[-300:]!r}")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """In the middle of a stream that is a fault."""
-        self._fail("the connection was closed")
-
-    def _fail(self, words: str) -> None:
-        if not self._done.done():
-            self._done.set_exception(RuntimeError(words))
+        if not self._unread.endswith(_END):
+            return False
+        if self._tokens != STREAM_TOKENS:
+            raise RuntimeError(f"a stream ended after {self._tokens} tokens: {text[-300:]!r}")
+        return True
 
 
 async def _over_http(order: Order, ears: Ears) -> Callable[[], Awaitable[None]]:
@@ -134,9 +117,15 @@ async def _over_http(order: Order, ears: Ears) -> Callable[[], Awaitable[None]]:
     fields = {"Host": where.netloc, "Content-Length": str(len(order.body)), **order.headers}
     head = [f"POST {where.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     request = "\r\n".join([*head, "", ""]).encode() + order.body
-    loop = asyncio.get_running_loop()
-    _, stream = await loop.create_connection(lambda: HttpStream(request, ears), "127.0.0.1", where.port or 80)
-    return stream.listen
+    reader, writer = await asyncio.open_connection("127.0.0.1", where.port)
+
+    async def listen() -> None:
+        events = Events(ears)
+        writer.write(request)
+        while not events.take(await reader.read(_READ_BYTES)):
+            pass
+
+    return listen
 
 
 async def _over_grpc(order: Order, ears: Ears) -> Callable[[], Awaitable[None]]:

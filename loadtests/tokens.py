@@ -62,12 +62,7 @@ async def _ticks() -> AsyncIterator[None]:
 class Tokens(Drain):
     """One connection; what is not a stream is answered as by `Drain`."""
 
-    _streaming: asyncio.Task[None] | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody listens any more."""
-        if self._streaming is not None:
-            self._streaming.cancel()
+    _streaming: asyncio.Task[None]
 
     def _answer(self) -> None:
         if self._path not in _PATHS:
@@ -78,6 +73,8 @@ class Tokens(Drain):
     async def _stream(self) -> None:
         self._transport.write(_HEAD)
         async for _ in _ticks():
+            if self._transport.is_closing():
+                return
             event = _EVENT % stamp()
             self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
         self._transport.write(_END)

@@ -1,13 +1,12 @@
 """Streams of tokens: what the listener hears, the upstream's tokens, medians and what is added, and a tiny run."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from loadtests import bench, report
-from loadtests.listener import Ears, HttpStream
+from loadtests.listener import Ears, Events
 from loadtests.payloads import STREAM_TOKENS
 from loadtests.results import Machine, Run
 from loadtests.stream_results import StreamSample, stream_points
@@ -17,28 +16,12 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 
 
-class NoTransport(asyncio.Transport):
-    """Takes what is written and does nothing with it."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Nobody reads it."""
-
-
 def hear(pieces: list[bytes]) -> Ears:
-    """What is heard of one stream that arrives in these pieces. Raises what the listener raises."""
-
-    async def listen() -> Ears:
-        ears = Ears()
-        stream = HttpStream(b"", ears)
-        stream.connection_made(NoTransport())
-        heard = asyncio.ensure_future(stream.listen())
-        await asyncio.sleep(0)
-        for piece in pieces:
-            stream.data_received(piece)
-        await heard
-        return ears
-
-    return asyncio.run(listen())
+    """What is heard of one stream that arrives in these pieces, to its end. Raises what the listener raises."""
+    ears = Ears()
+    events = Events(ears)
+    assert [events.take(piece) for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    return ears
 
 
 def sample(peer: str, token_us: float, *, first_ms: float = 1.0, streams: int = 100) -> StreamSample:
@@ -76,11 +59,12 @@ def test_every_token_of_a_stream_is_heard_once_however_it_is_cut() -> None:
     ("pieces", "words"),
     [
         ([HEAD, stamp(), END], "ended after 1 tokens"),
+        ([HEAD, stamp(), b""], "closed"),
         ([b"HTTP/1.1 429 Too Many Requests\r\n\r\n"], "429"),
     ],
 )
 def test_what_is_no_whole_stream_is_a_fault(pieces: list[bytes], words: str) -> None:
-    """One that ends early, and a refusal."""
+    """One that ends early, one that breaks off, and a refusal."""
     with pytest.raises(RuntimeError, match=words):
         hear(pieces)
 
