@@ -9,6 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
+from typing import ClassVar
 
 import grpc
 import grpc.aio
@@ -62,13 +63,16 @@ async def _ticks() -> AsyncIterator[None]:
 class Tokens(Drain):
     """One connection; what is not a stream is answered as by `Drain`."""
 
-    _streaming: asyncio.Task[None]
+    # The event loop itself holds tasks but weakly.
+    _streaming: ClassVar[set[asyncio.Task[None]]] = set()
 
     def _answer(self) -> None:
         if self._path not in _PATHS:
             super()._answer()
             return
-        self._streaming = asyncio.get_running_loop().create_task(self._stream())
+        task = asyncio.get_running_loop().create_task(self._stream())
+        self._streaming.add(task)
+        task.add_done_callback(self._streaming.discard)
 
     async def _stream(self) -> None:
         self._transport.write(_HEAD)
