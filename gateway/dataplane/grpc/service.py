@@ -108,30 +108,41 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         self, method: str, operation: Operation, _: object, context: grpc.aio.ServicerContext
     ) -> bytes:
         began = time.monotonic()
-        plane = self._plane
         reply = Reply(context, "")
         try:
-            head = read_metadata(context.invocation_metadata())
-            reply.request_id = head.request_id or self._ids.new()
-            message = b""
-            named: Named | InferHead = _NOBODYS
-            if is_known(head.credentials, plane.snapshot, plane.digest_key, plane.tokens):
-                message = await _message(context)
-                named = read_infer(message) if operation.name == "infer" else read_named(message)
-                _check_name(named.name)
-            call = self._call(operation, head, named, WholeBody(message, json=False), reply, context, began)
+            call = await self._read(operation, reply, context, began)
         except GatewayError as error:
             reply.request_id = reply.request_id or self._ids.new()
             await self._refused(method, error, reply, began)
-        trail = call.trail
-        self.running.add(trail)
         try:
-            await pipeline.serve(call, plane)
+            await self._serve(call, reply)
+            return await reply.send()
+        finally:
+            _let_go(call)
+
+    async def _read(
+        self, operation: Operation, reply: Reply, context: grpc.aio.ServicerContext, began: float
+    ) -> Call:
+        """The call as it is, its message read if its caller is known. Raises BAD_REQUEST."""
+        plane = self._plane
+        head = read_metadata(context.invocation_metadata())
+        reply.request_id = head.request_id or self._ids.new()
+        message = b""
+        named: Named | InferHead = _NOBODYS
+        if is_known(head.credentials, plane.snapshot, plane.digest_key, plane.tokens):
+            message = await _message(context)
+            named = read_infer(message) if operation.name == "infer" else read_named(message)
+            _check_name(named.name)
+        return self._call(operation, head, named, WholeBody(message, json=False), reply, context, began)
+
+    async def _serve(self, call: Call, reply: Reply) -> None:
+        self.running.add(call.trail)
+        try:
+            await pipeline.serve(call, self._plane)
         except GatewayError as error:
             await reply.refuse(error)
         finally:
-            self.running.discard(trail)
-        return await reply.send()
+            self.running.discard(call.trail)
 
     async def _stream(self, method: str, _: object, context: grpc.aio.ServicerContext) -> None:
         began = time.monotonic()
@@ -179,6 +190,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             finally:
                 self.running.discard(trail)
                 stream.principal = trail.principal or stream.principal
+                _let_go(call)
 
     def _call(
         self,
@@ -235,6 +247,15 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 _NOBODYS = Named("", "")
+
+
+def _let_go(call: Call) -> None:
+    """Undo what refers to itself: the reply knows its trail, that the exchange, and that the reply; an error knows frames.
+
+    Otherwise messages of a call that is over would stay until the garbage collector runs, which is late (`app.data`).
+    """
+    call.body = None
+    call.trail.exchange = call.trail.error = None
 
 
 async def _message(context: grpc.aio.ServicerContext) -> bytes:

@@ -241,6 +241,28 @@ def test_messages_of_strangers_are_not_read(shared_rpc_gateway: Gateway, server:
     assert not server.asked
 
 
+@pytest.mark.parametrize(
+    ("alias", "malformed", "code"),
+    [("a", b"", CODE.OK), ("nowhere", b"", CODE.NOT_FOUND), ("a", b"\0", CODE.INVALID_ARGUMENT)],
+)
+def test_messages_are_gone_with_their_call(
+    alias: str,
+    malformed: bytes,
+    code: grpc.StatusCode,
+    client: Client,
+    server: RpcServer,
+    shared_rpc_gateway: Gateway,
+) -> None:
+    """A hundred large messages, answered or refused one after the other, take the memory of a few: none waits for the collector."""
+    large = infer(alias, raw_input_contents=[bytes(4 * 1024 * 1024)]) + malformed
+    assert client.call(large).code() is code
+    with shared_rpc_gateway.memory_growth() as growth:
+        for _ in range(100):
+            assert client.call(large).code() is code
+            server.asked.clear()
+        assert growth() < 120 * 1024 * 1024
+
+
 @pytest.mark.parametrize("served", [True, False])
 def test_a_worker_at_rest_stays_small(served: bool, server: RpcServer, tmp_path: Path) -> None:
     """With gRPC below 80 MiB; a worker that does not serve it has not even loaded grpcio."""

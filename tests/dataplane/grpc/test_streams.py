@@ -83,6 +83,21 @@ def test_each_message_is_a_call_of_its_own(
     assert (line["protocol"], line["operation"], line["outcome"]) == ("grpc", "stream_infer", "ok")
 
 
+def test_messages_are_gone_with_their_call(
+    client: Client, server: RpcServer, shared_rpc_gateway: Gateway
+) -> None:
+    """A hundred large messages one after the other take the memory of a few: none waits for the garbage collector."""
+    large = infer(raw_input_contents=[bytes(4 * 1024 * 1024)])
+    talk = Talk(client)
+    with shared_rpc_gateway.memory_growth() as growth:
+        for _ in range(100):
+            talk.say(large)
+            assert not talk.hear().error_message
+            server.asked.clear()
+        assert growth() < 120 * 1024 * 1024
+    assert not talk.end()
+
+
 def test_what_is_wrong_with_one_message_is_told_and_the_stream_goes_on(
     client: Client, server: RpcServer
 ) -> None:
