@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     core = min(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="maas-bench-") as folder:
         place = Path(folder)
-        with fixed_reply_upstream(place / "upstream", Cores(core, core, core)) as upstream:
+        with fixed_reply_upstream(json_payload(), place / "upstream", Cores(core, core, core)) as upstream:
             found = asyncio.run(measure(options, place, f"http://127.0.0.1:{upstream.port}"))
     if options.json:
         print(json.dumps(found))

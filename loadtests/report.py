@@ -45,13 +45,14 @@ def rates(run: Run, payload: str) -> Table:
 def details(run: Run, payload: str) -> Table:
     """Latencies, CPU time and ratio, a row for each number of connections and peer."""
     known = _index(run)
-    head = ["connections", "peer", "p50 ms", "p99 ms", "CPU µs/request", "proxy busy", f"÷ {REFERENCE}"]
+    head = ["connections", "peer", "p50 ms", "p99 ms", "CPU µs/request", "proxy busy"]
+    head += [f"requests/s ÷ {REFERENCE}", f"CPU ÷ {REFERENCE}"]
     places = [(payload, connections, peer) for connections in run.connections for peer in run.peers]
     return [head, *(_detail(known[place]) for place in places if place in known)]
 
 
 def _detail(point: Point) -> list[str]:
-    cpu_us, busy, ratio = point.proxy_cpu_us_per_request, point.proxy_busy, point.ratio
+    cpu_us, busy = point.proxy_cpu_us_per_request, point.proxy_busy
     return [
         str(point.connections),
         point.peer,
@@ -59,7 +60,7 @@ def _detail(point: Point) -> list[str]:
         f"{point.p99_ms:.2f}",
         NOTHING if cpu_us is None else f"{cpu_us:,.1f}",
         NOTHING if busy is None else f"{busy:.0%}",
-        NOTHING if ratio is None else f"{ratio:.2f}",
+        *(NOTHING if ratio is None else f"{ratio:.2f}" for ratio in (point.ratio, point.cpu_ratio)),
     ]
 
 

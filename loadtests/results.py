@@ -8,7 +8,7 @@ import msgspec
 from loadtests.stream_results import StreamSample
 
 REFERENCE = "envoy"
-"""Ratios are to this peer's requests/s."""
+"""Ratios are to this peer's requests/s and CPU time."""
 
 BARE = "maas"
 """What `BARE` with more turned on costs is told as a ratio to it."""
@@ -97,6 +97,8 @@ class Point(msgspec.Struct, frozen=True):
     load_busy: float
     ratio: float | None
     """Requests/s over those of `REFERENCE`; None where that was not measured."""
+    cpu_ratio: float | None
+    """CPU time for a request over that of `REFERENCE`; None where either was not measured."""
 
     @property
     def load_bound(self) -> bool:
@@ -109,21 +111,19 @@ def points(samples: Iterable[Sample]) -> list[Point]:
     groups: dict[tuple[str, int, str], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.payload, sample.connections, sample.peer), []).append(sample)
-    reference = {
-        (payload, connections): statistics.median(sample.requests_per_s for sample in group)
-        for (payload, connections, peer), group in groups.items()
-        if peer == REFERENCE
-    }
     return [
-        _point(payload, connections, peer, group, reference.get((payload, connections)))
+        _point(payload, connections, peer, group, groups.get((payload, connections, REFERENCE), ()))
         for (payload, connections, peer), group in groups.items()
     ]
 
 
 def _point(
-    payload: str, connections: int, peer: str, group: Sequence[Sample], reference: float | None
+    payload: str, connections: int, peer: str, group: Sequence[Sample], reference: Sequence[Sample]
 ) -> Point:
     rate = statistics.median(sample.requests_per_s for sample in group)
+    cpu_us = _median(sample.proxy_cpu_us_per_request for sample in group)
+    reference_rate = _median(sample.requests_per_s for sample in reference)
+    reference_cpu_us = _median(sample.proxy_cpu_us_per_request for sample in reference)
     return Point(
         payload=payload,
         connections=connections,
@@ -131,10 +131,11 @@ def _point(
         requests_per_s=rate,
         p50_ms=statistics.median(sample.p50_ms for sample in group),
         p99_ms=statistics.median(sample.p99_ms for sample in group),
-        proxy_cpu_us_per_request=_median(sample.proxy_cpu_us_per_request for sample in group),
+        proxy_cpu_us_per_request=cpu_us,
         proxy_busy=_median(sample.proxy_busy for sample in group),
         load_busy=statistics.median(sample.load_busy for sample in group),
-        ratio=rate / reference if reference else None,
+        ratio=rate / reference_rate if reference_rate else None,
+        cpu_ratio=cpu_us / reference_cpu_us if cpu_us is not None and reference_cpu_us else None,
     )
 
 

@@ -74,8 +74,8 @@ def test_details_leave_blank_what_direct_calls_do_not_have() -> None:
     run = run_of(measured("direct", 70_000), measured("maas", 45_000))
     rows = report.details(run, "json")[1:]
     assert rows == [
-        ["32", "direct", "0.50", "1.25", "-", "-", "-"],
-        ["32", "maas", "0.50", "1.25", "20.0", "90%", "-"],
+        ["32", "direct", "0.50", "1.25", "-", "-", "-", "-"],
+        ["32", "maas", "0.50", "1.25", "20.0", "90%", "-", "-"],
     ]
     assert report.memory(run)[1] == ["100-byte JSON", "maas", "60.0", "62.0"]
 

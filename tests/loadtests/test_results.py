@@ -53,6 +53,18 @@ def test_ratios_are_to_envoy_at_the_same_connections() -> None:
     assert ratios == {("maas", 32): 2.5, ("envoy", 32): 1.0, ("maas", 1): 0.9, ("envoy", 1): 1.0}
 
 
+def test_cpu_time_has_a_ratio_of_its_own() -> None:
+    """The median for a request over Envoy's; direct calls have no proxy whose time could be told."""
+    measured = points(
+        [
+            sample("maas", 9_000, proxy_cpu_us_per_request=110.0),
+            sample("envoy", 20_000, proxy_cpu_us_per_request=44.0),
+            sample("direct", 70_000, proxy_cpu_us_per_request=None),
+        ]
+    )
+    assert [point.cpu_ratio for point in measured] == [2.5, 1.0, None]
+
+
 def test_without_envoy_there_is_no_ratio() -> None:
     """A missing reference gives no number rather than a made-up one."""
     [point] = points([sample("maas", 50_000)])
