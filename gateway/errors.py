@@ -104,6 +104,12 @@ class GatewayError(Exception):
         self.members = members or {}
         self.fields = fields
 
+    def let_go(self) -> None:
+        """Forget where it was raised and what it came of: those frames hold the request, and what keeps the error would keep
+        that, until the garbage collector runs. To be called once it is answered.
+        """
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+
 
 def internal_fault() -> GatewayError:
     """What a caller is told of a fault of the gateway's own."""

@@ -60,8 +60,8 @@ class Reply:
 
     async def refuse(self, error: GatewayError) -> NoReturn:
         """End the call with `error`."""
-        # What ends a call stays in grpcio until the garbage collector runs, with the frames of all that led to it: the message's.
-        error.__traceback__ = error.__cause__ = error.__context__ = None
+        # What ends a call stays in grpcio until the garbage collector runs.
+        error.let_go()
         after = retry_after(error)
         await self._tell([] if after is None else [(b"retry-after", after.encode())])
         await self._context.abort(CODES[error.kind], error.detail, problem(error, self.request_id))

@@ -199,9 +199,12 @@ class Connection(asyncio.BufferedProtocol):
                     await self._arrived
             self._linger()
         except asyncio.CancelledError:
+            # Ended here: a task that ends as cancelled keeps the error, and with its frames the request.
             if self._transport is not None:
                 self._transport.abort()
-            raise
+        finally:
+            self._current = None
+            self._queue.clear()
 
     async def _answer(self, transport: asyncio.Transport, request: Request) -> bool:
         """Answer one request; whether the connection ends with it."""
@@ -218,12 +221,14 @@ class Connection(asyncio.BufferedProtocol):
             if body is not None and not body.complete:
                 reply.close = True
             reply.problem(error, request.target)
+            error.let_go()
         except Exception as error:  # noqa: BLE001 - the edge: logged with its traceback and answered as a 500
             self._listener.fault(request.request_id, error)
             reply.problem(internal_fault(), request.target)
-        self._reply = None
-        # Reply, trail and exchange refer to one another; undone here, they go at once instead of with the next GC.
-        reply.trail = None
+        finally:
+            self._reply = None
+            # Reply, trail and exchange refer to one another; undone here, they go at once instead of with the next GC.
+            reply.trail = None
         if body is not None and not body.complete:
             # The rest of the body is not wanted any more, and what follows it cannot be told from it.
             return True

@@ -43,6 +43,7 @@ class OpenAICalls:
         except GatewayError as error:
             if isinstance(call.sink, Stream) and call.sink.begun:
                 call.sink.fail(error)
+                error.let_go()
                 return
             tell_limits(call.trail)
             if error.kind is Kind.NOT_FOUND:
