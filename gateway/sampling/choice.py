@@ -17,7 +17,7 @@ def place_of(salt: bytes, request_id: str) -> int:
     The salt is not the one of the alias's split. With the same, the requests of an alias that is not sticky would be
     chosen by what chose their arm.
     """
-    return int.from_bytes(_digest(salt, request_id))
+    return int.from_bytes(_digest(_keyed(salt), request_id))
 
 
 class Choice:
@@ -26,7 +26,7 @@ class Choice:
     """
 
     def __init__(self, alias: Alias, salt: bytes, rate: float) -> None:
-        self._salt = salt
+        self._keyed = _keyed(salt)
         self._rate = (rate, _bound(rate))
         found = inclusions(rate, [target.weight_bp for target in alias.targets])
         self._arms = {
@@ -41,11 +41,18 @@ class Choice:
     def chosen(self, target: Target, request_id: str) -> float | None:
         """The probability with which this request was chosen, if it is; else None."""
         inclusion, bound = self._arms.get((target.model, target.version), self._rate)
-        return inclusion if _digest(self._salt, request_id) < bound else None
+        return inclusion if _digest(self._keyed, request_id) < bound else None
 
 
-def _digest(salt: bytes, request_id: str) -> bytes:
-    return hashlib.blake2b(request_id.encode(), key=salt, digest_size=_DIGEST_BYTES).digest()
+def _keyed(salt: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(key=salt, digest_size=_DIGEST_BYTES)
+
+
+def _digest(keyed: hashlib.blake2b, request_id: str) -> bytes:
+    # Copied, the key is not hashed again: a third of the time.
+    digest = keyed.copy()
+    digest.update(request_id.encode())
+    return digest.digest()
 
 
 def _bound(inclusion: float) -> bytes:
