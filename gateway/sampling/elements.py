@@ -5,6 +5,7 @@ numpy is loaded by the first sample, so that a worker without any stays small.
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.sampling.content import NUMPY, NotKept, Tensor
@@ -30,7 +31,7 @@ def from_json(name: str, datatype: str, shape: list[int], data: Any) -> Tensor:
         tensor.texts = list(elements)
         tensor.lengths = tuple(len(text.encode("utf-8", "surrogatepass")) for text in elements)
     elif _NUMBERS.issuperset(kinds):
-        tensor.numbers = _numbers(elements, whole=_WHOLE.issuperset(kinds))
+        tensor.numbers = _counted(elements, whole=_WHOLE.issuperset(kinds))
     else:
         raise NotKept("unreadable")
     return _whole(tensor, len(elements))
@@ -38,14 +39,25 @@ def from_json(name: str, datatype: str, shape: list[int], data: Any) -> Tensor:
 
 def from_bytes(name: str, datatype: str, shape: list[int] | None, raw: memoryview) -> Tensor:
     """A tensor whose elements are little-endian bytes; without a shape it is flat. Raises `NotKept`."""
-    tensor = _empty(name, datatype, shape or [])
     if datatype == "BYTES":
-        tensor.texts, tensor.lengths = _texts(raw)
-        return _whole(tensor, len(tensor.lengths))
-    tensor.numbers = _array(datatype, raw)
-    if shape is None:
-        tensor.shape = (len(tensor.numbers),)
-    return _whole(tensor, len(tensor.numbers))
+        return from_texts(name, shape or [], texts(raw))
+    array = numbers(datatype, raw)
+    return from_numbers(name, datatype, [len(array)] if shape is None else shape, array)
+
+
+def from_numbers(name: str, datatype: str, shape: list[int], array: "NDArray[Any]") -> Tensor:
+    """A tensor of these numbers. Raises `NotKept`."""
+    tensor = _empty(name, datatype, shape)
+    tensor.numbers = array
+    return _whole(tensor, len(array))
+
+
+def from_texts(name: str, shape: list[int], found: Sequence[bytes | bytearray]) -> Tensor:
+    """A BYTES tensor of these elements. Raises `NotKept`."""
+    tensor = _empty(name, "BYTES", shape)
+    tensor.texts = [_decoded(text) for text in found]
+    tensor.lengths = tuple(map(len, found))
+    return _whole(tensor, len(found))
 
 
 def one_text(name: str, raw: memoryview) -> Tensor:
@@ -86,9 +98,12 @@ def _flat(data: Any) -> list[Any]:
     return flat
 
 
-def _array(datatype: str, raw: memoryview) -> "NDArray[Any]":
+def numbers(datatype: str, raw: memoryview) -> "NDArray[Any]":
+    """Little-endian numbers. Raises `NotKept`, also where this is no datatype of numbers."""
     import numpy as np
 
+    if datatype != "BF16" and datatype not in NUMPY:
+        raise NotKept("unreadable")
     dtype = np.dtype("<u2" if datatype == "BF16" else NUMPY[datatype])
     if len(raw) % dtype.itemsize:
         raise NotKept("unreadable")
@@ -97,7 +112,7 @@ def _array(datatype: str, raw: memoryview) -> "NDArray[Any]":
     return (array.astype("<u4") << 16).view("<f4") if datatype == "BF16" else array
 
 
-def _numbers(elements: list[Any], *, whole: bool) -> "NDArray[Any]":
+def _counted(elements: list[Any], *, whole: bool) -> "NDArray[Any]":
     """Whole numbers stay whole, so that one which is a card's is seen before it is rounded."""
     import numpy as np
 
@@ -110,10 +125,9 @@ def _numbers(elements: list[Any], *, whole: bool) -> "NDArray[Any]":
         raise NotKept("unreadable") from error
 
 
-def _texts(raw: memoryview) -> tuple[list[str | None], tuple[int, ...]]:
-    """Elements of a four-byte length and so many bytes each."""
-    texts: list[str | None] = []
-    lengths: list[int] = []
+def texts(raw: memoryview) -> list[bytes]:
+    """Elements of a four-byte length and so many bytes each. Raises `NotKept`."""
+    found: list[bytes] = []
     at, end = 0, len(raw)
     while at < end:
         if end - at < 4:
@@ -122,13 +136,12 @@ def _texts(raw: memoryview) -> tuple[list[str | None], tuple[int, ...]]:
         at += 4
         if length > end - at:
             raise NotKept("unreadable")
-        texts.append(_decoded(bytes(raw[at : at + length])))
-        lengths.append(length)
+        found.append(bytes(raw[at : at + length]))
         at += length
-    return texts, tuple(lengths)
+    return found
 
 
-def _decoded(element: bytes) -> str | None:
+def _decoded(element: bytes | bytearray) -> str | None:
     try:
         return element.decode()
     except UnicodeDecodeError:

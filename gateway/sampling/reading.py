@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterable
 
 from gateway.observe import metrics
-from gateway.sampling import generate, infer
+from gateway.sampling import generate, infer, rpc
 from gateway.sampling.content import Content, NotKept
 from gateway.sampling.documents import DocumentMask
 from gateway.sampling.mask import Masks
@@ -13,7 +13,7 @@ from gateway.sampling.row import KeptTensor, SampleRow
 from gateway.sampling.texts import Allowance
 from gateway.secret import Pseudonyms
 from gateway.snapshot.document import Part
-from gateway.types import Captured, Field
+from gateway.types import STREAM_INFER, Captured, Field
 from gateway.upstream.tensors import VersionTensors
 
 # 32 + 15: zlib and gzip formats are told apart by their headers (zlib manual, inflateInit2).
@@ -32,8 +32,7 @@ class Reader:
     def row(self, call: Captured, masks: Masks, known: VersionTensors) -> SampleRow:
         """The masked row of a call."""
         allowance = masks.allowance()
-        whole = call.operation == "infer"
-        documents = masks.documents if whole else masks.generated
+        documents = masks.generated if call.operation.startswith("generate") else masks.documents
         inputs, request_json, inputs_missing = self._part(
             "request", call.request, call.request_missing, masks, documents["request"], allowance,
             lambda body: self._request(call, body, known),
@@ -93,6 +92,8 @@ class Reader:
             return None, None, why.reason
 
     def _request(self, call: Captured, body: bytes, known: VersionTensors) -> Content:
+        if call.protocol == "grpc":
+            return rpc.read_request(body, known)
         fields = _fields(call.request_headers)
         body = self._unpacked(body, fields.get(b"content-encoding", b""))
         if call.operation != "infer":
@@ -100,11 +101,15 @@ class Reader:
         return infer.read_request(body, _json_bytes(fields), known)
 
     def _reply(self, call: Captured, body: bytes, known: VersionTensors) -> Content:
-        fields = _lowered(call.reply_headers)
+        # What gRPC compresses it has unpacked itself; a field that says otherwise is anybody's.
+        fields = {} if call.protocol == "grpc" else _lowered(call.reply_headers)
         body = self._unpacked(body, fields.get(b"content-encoding", b""))
         if call.status >= 400 or not body:
             # An error is text of the server's, which may quote the request.
             return Content([], {})
+        if call.protocol == "grpc":
+            read = rpc.read_replies if call.operation == STREAM_INFER.name else rpc.read_reply
+            return read(body, known)
         if call.operation == "infer":
             return infer.read_reply(body, _json_bytes(fields), known)
         stream = fields.get(b"content-type", b"").startswith(b"text/event-stream")

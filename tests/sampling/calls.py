@@ -31,6 +31,7 @@ def captured(
     request: bytes | None = b'{"inputs": []}',
     reply: bytes | None = b'{"outputs": []}',
     *,
+    protocol: str = "http",
     operation: OperationName = "infer",
     status: int = 200,
     outcome: str = "ok",
@@ -43,7 +44,7 @@ def captured(
 ) -> Captured:
     """A call of `app:caller` to version 2 of model m."""
     return Captured(
-        alias, TARGET, 0.5, request_id, "app:caller", routing_key, "http", operation, outcome, status, at, 0.25, 0.125,
+        alias, TARGET, 0.5, request_id, "app:caller", routing_key, protocol, operation, outcome, status, at, 0.25, 0.125,
         len(request or b""), len(reply or b""), request_headers, request, None if request is not None else "too_large",
         reply_headers, reply, None if reply is not None else "incomplete",
     )  # fmt: skip
