@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
+from tests.contract import grpc_tensors
 from tests.contract.conftest import Served
 from tests.contract.harness import Operator, wait_until
+from tests.contract.test_tritonclient_grpc import CONTENTS
+from tests.contract.test_tritonclient_streams import Streaming, repeated
 from tests.models.build import DTYPES
 from tests.sampling.scene import rows
 
@@ -85,17 +89,59 @@ def test_every_type_is_kept_as_it_was_sent_and_answered(served: Served, operator
             )
     found = taken(served, calls)
     for name in calls:
-        row, dtype = found[name], name.partition("-")[0]
-        array = ARRAYS[dtype]
-        assert (row["inputs_missing"], row["outputs_missing"]) == (None, None), name
-        for (kept,) in (row["inputs"], row["outputs"]):
-            assert (kept["datatype"], kept["shape"]) == (dtype, list(array.shape)), name
-            if dtype == "BYTES":
-                assert kept["texts"] == KEPT_TEXT, name
-                assert kept["lengths"] == [len(text) for text in array.ravel()], name
-            else:
-                assert kept["values"] == [float(value) for value in array.ravel()], name
+        assert_kept(found[name], name)
     client.close()
+
+
+def assert_kept(row: dict[str, Any], name: str) -> None:
+    """Both parts of a sample hold the array of the datatype that its name begins with."""
+    dtype = name.partition("-")[0]
+    array = ARRAYS[dtype]
+    assert (row["inputs_missing"], row["outputs_missing"]) == (None, None), name
+    for (kept,) in (row["inputs"], row["outputs"]):
+        assert (kept["datatype"], kept["shape"]) == (dtype, list(array.shape)), name
+        if dtype == "BYTES":
+            assert kept["texts"] == KEPT_TEXT, name
+            assert kept["lengths"] == [len(text) for text in array.ravel()], name
+        else:
+            assert kept["values"] == [float(value) for value in array.ravel()], name
+
+
+def test_every_type_is_kept_over_grpc_too(served: Served, operator: Operator) -> None:
+    """Raw, as NVIDIA's client sends it, and as typed contents; in a call, and as a message of a stream."""
+    caller = grpc_tensors.connect(served)
+    calls: dict[str, Callable[[], object]] = {}
+    for dtype, array in ARRAYS.items():
+        alias = f"identity_{dtype.lower()}-live"
+        sample(operator, alias, {"action": "keep", "tensor": "*"})
+        tensor = grpc_tensors.tensor("INPUT0", array, dtype)
+        raw, streamed, typed = f"{dtype}-raw", f"{dtype}-streamed", f"{dtype}-typed"
+        calls[raw] = partial(caller.infer, alias, [tensor], headers={"x-request-id": raw})
+        calls[streamed] = partial(stream_one, served, alias, [tensor], streamed)
+        if dtype in CONTENTS:
+            request = service_pb2.ModelInferRequest(model_name=alias)
+            entry = request.inputs.add(name="INPUT0", datatype=dtype, shape=array.shape)
+            getattr(entry.contents, CONTENTS[dtype]).extend(array.ravel().tolist())
+            metadata = (*caller.headers.items(), ("x-request-id", typed))
+            calls[typed] = partial(caller.client._client_stub.ModelInfer, request, metadata=metadata)
+    found = taken(served, calls)
+    for name in calls:
+        assert_kept(found[name], name)
+        assert found[name]["protocol"] == "grpc"
+        assert found[name]["operation"] == ("stream_infer" if name.endswith("streamed") else "infer")
+    caller.client.close()
+
+
+def stream_one(served: Served, alias: str, inputs: list[Any], request_id: str, replies: int = 1) -> None:
+    """One message on a stream of its own, and its replies."""
+    caller = grpc_tensors.connect(served)
+    stream = Streaming(caller, {"x-request-id": request_id})
+    caller.client.async_stream_infer(alias, inputs)
+    for _ in range(replies):
+        _, error = stream.next()
+        assert error is None
+    caller.client.stop_stream()
+    caller.client.close()
 
 
 def test_a_rule_on_no_tensor_is_refused_by_what_the_server_tells(served: Served, operator: Operator) -> None:
@@ -118,3 +164,15 @@ def test_a_stream_is_kept_as_one_text(on_triton: Served) -> None:
         assert row["operation"] == "generate_stream"
         assert row["request_json"] == '{"text": "[email] ", "times": 3}'
         assert row["reply_json"] == '{"text": "[email] [email] [email] "}'
+
+
+def test_the_replies_of_a_decoupled_model_are_one_sample(on_triton: Served) -> None:
+    """Of one message on a gRPC stream: what each reply says, its text joined before detectors look."""
+    with on_triton.gateway.operator() as operator:
+        sample(operator, "repeat-live", {"action": "keep", "tensor": "text"})
+        call = partial(stream_one, on_triton, "repeat-live", repeated(3), "decoupled", 3)
+        row = taken(on_triton, {"decoupled": call})["decoupled"]
+        assert (row["inputs_missing"], row["outputs_missing"]) == (None, None)
+        assert [tensor["texts"] for tensor in row["outputs"] if tensor["name"] == "text"] == [
+            ["wordwordword"]
+        ]

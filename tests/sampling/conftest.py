@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.dataplane.grpc.conftest import RpcServer
 from tests.dataplane.upstream import Upstream
 from tests.gateway_process import APP, Gateway
 from tests.sampling.scene import model
@@ -21,6 +22,15 @@ def upstream() -> Iterator[Upstream]:
     yield server
     server.close()
     assert not server.errors
+
+
+@pytest.fixture
+def rpc_upstream() -> Iterator[RpcServer]:
+    """A gRPC server whose HTTP side tells the tensors of model m."""
+    server = RpcServer()
+    server.probed.behave = model()
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -16,13 +16,14 @@ import msgspec
 import pytest
 from tritonclient.grpc import service_pb2
 
-from gateway.snapshot.document import MaskRule, PoolEntry, SnapshotDocument
+from gateway.snapshot.document import MaskRule, SnapshotDocument
 from gateway.wire import written
 from loadtests.processes import free_port
 from tests.dataplane.grpc.conftest import SERVICE, Asked, Client, RpcServer, streamed
 from tests.dataplane.upstream import Upstream
-from tests.gateway_process import APP, Gateway, running, wait_for
-from tests.sampling.scene import metric, model, reply, request, rows, sampled, tensor, wait_for_rows
+from tests.gateway_process import APP, Gateway, running
+from tests.sampling.rpc_scene import over_grpc, until_sampled
+from tests.sampling.scene import model, reply, request, rows, sampled, tensor, wait_for_rows
 from tests.sampling.test_gateway import IMAGE, QUICK, ready
 from tests.sampling.test_reading import strings
 
@@ -135,15 +136,6 @@ def test_planted_personal_data_is_nowhere(
         assert_nowhere(gateway, tmp_path, calls)
 
 
-@pytest.fixture
-def rpc_upstream() -> Iterator[RpcServer]:
-    """A gRPC server whose HTTP side tells the tensors of model m."""
-    server = RpcServer()
-    server.probed.behave = model()
-    yield server
-    server.close()
-
-
 def rpc_requests(alias: str) -> Iterator[bytes]:
     """Requests with something planted in each place, in each form of a tensor."""
     whole = service_pb2.ModelInferRequest(model_name=alias, id=TEXT)
@@ -192,19 +184,11 @@ def test_planted_personal_data_is_nowhere_over_grpc(rpc_upstream: RpcServer, tmp
     """In texts, names, parameters, ids, unknown fields, metadata, messages that are none, replies and errors, of calls and of
     streams; in a stream also where replies cut it in two.
     """
-    found = strict_and_loose(rpc_upstream.probed.url)
-    pool = PoolEntry("main", "triton", (rpc_upstream.probed.url,), (f"grpc://127.0.0.1:{rpc_upstream.port}",))
-    found = msgspec.structs.replace(found, pools=(pool,))
+    found = over_grpc(strict_and_loose(rpc_upstream.probed.url), rpc_upstream)
     settings = {"INFERENCE__GRPC_PORT": str(free_port()), "LOGS__LEVEL": "debug", **QUICK}
     with running(tmp_path, found, **settings) as gateway:
         client = Client(gateway)
-        plain = service_pb2.ModelInferRequest(model_name="a").SerializeToString()
-
-        def taken() -> bool:
-            client.call(plain)
-            return metric(gateway, "maas_samples_taken_total") > 0
-
-        wait_for(taken, what="the first sample")
+        until_sampled(client, gateway)
         notes = (("maas-routing-key", PLANTED["card"]), ("x-note", PLANTED["name"]))
         calls = 0
         for alias in ("a", "split"):
