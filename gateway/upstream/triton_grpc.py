@@ -11,11 +11,21 @@ from gateway.errors import GatewayError, Kind, Source
 from gateway.types import RPC_METHODS, STREAM_INFER, Target
 from gateway.upstream.exchange import GRPC_STATUS, Exchange, Flow, overdue
 from gateway.upstream.triton_http import NotLoaded
-from gateway.wire import Scan, tag_of, text_of, written
+from gateway.wire import Malformed, Scan, tag_of, text_of, written
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _NOT_LOADED = "Request for unknown model"
 _ERROR = bytes([tag_of(1)])
+_CORES_OWN = (
+    "Stream removed (",
+    "No status received",
+    "Received http2 header with status: ",
+    "Compression bit set",
+)
+_TOO_LARGE = "Received message larger than max"
+"""How core's words begin where a reply broke off, or was none, and what they hold where one was too large. Such an error has
+a code of core's choice and looks like the server's own.
+"""
 _MOST_BACKOFF_MS = 1000
 _DEADLINE_SLACK_S = 0.05
 
@@ -99,11 +109,10 @@ class Channel:
                 await _whole(exchange, start(message, timeout=timeout_s, metadata=metadata))
             exchange.finish()
         except grpc.aio.AioRpcError as error:
+            _raise_own_end(exchange)
             self._failed(exchange, error)
         except asyncio.CancelledError:
-            if exchange.done.done():
-                # It was ended from our side: the deadline, or a credential that is gone.
-                exchange.done.result()
+            _raise_own_end(exchange)
             raise
         finally:
             self._in_flight -= 1
@@ -126,13 +135,8 @@ class Channel:
             raise NotLoaded
         if code is grpc.StatusCode.DEADLINE_EXCEEDED and _is_over(exchange):
             raise overdue(exchange)
-        if code is grpc.StatusCode.UNAVAILABLE and not self._stands():
-            raise GatewayError(
-                Kind.BAD_GATEWAY,
-                "The model's server closed the connection before its reply was complete.",
-                source=Source.UPSTREAM,
-                retry_after_s=1,
-            )
+        if words.startswith(_CORES_OWN) or (code is grpc.StatusCode.UNAVAILABLE and not self._stands()):
+            raise _no_reply("a reply that is too large" if _TOO_LARGE in words else "no whole reply")
         exchange.status = HTTP_STATUS.get(code, 500)
         number = b"%d" % code.value[0]
         body = words.encode()
@@ -147,6 +151,9 @@ class Channel:
 async def _whole(exchange: Exchange, call: grpc.aio.UnaryUnaryCall) -> None:
     exchange.on_abort = _Abort(call)
     body = await call
+    if body is None:
+        # Core takes a call that ended well without its one message, or with half of it, for a reply.
+        raise _no_reply("no whole reply")
     exchange.status = 200
     exchange.reply_bytes = len(body)
     exchange.sink.reply_whole(200, written_block(await call.initial_metadata()), body)
@@ -182,8 +189,12 @@ def _error_of(reply: bytes) -> str:
     """What a `ModelStreamInferResponse` says is wrong; empty for one that is well. An error's words stand first in it."""
     if not reply.startswith(_ERROR):
         return ""
-    for _, value in Scan().fields(memoryview(reply)):
-        return text_of(value)
+    try:
+        for _, value in Scan().fields(memoryview(reply)):
+            return text_of(value)
+    except Malformed:
+        # What is no message passes as it is: it is the caller's to read.
+        pass
     return ""
 
 
@@ -221,6 +232,18 @@ def read_block(block: bytes) -> tuple[tuple[str, str | bytes], ...]:
 def written_block(metadata: grpc.aio.Metadata) -> tuple[tuple[bytes, bytes], ...]:
     """A reply's metadata as the header fields of an exchange's reply; binary ones are left out."""
     return tuple((name.encode(), value.encode()) for name, value in metadata if isinstance(value, str))
+
+
+def _raise_own_end(exchange: Exchange) -> None:
+    """Raise what ended the exchange from our side, if that is what did: the deadline, or a credential that is gone."""
+    if exchange.done.done():
+        exchange.done.result()
+
+
+def _no_reply(what: str) -> GatewayError:
+    return GatewayError(
+        Kind.BAD_GATEWAY, f"The model's server sent {what}.", source=Source.UPSTREAM, retry_after_s=1
+    )
 
 
 def _is_over(exchange: Exchange) -> bool:

@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.dataplane.grpc.conftest import (
     reply_of,
     rpc_document,
 )
+from tests.dataplane.grpc.frames import PREFACE, SETTINGS, RawCall, frame, headers, message, sent
 from tests.dataplane.raw import until_answered
 from tests.gateway_process import APP, Gateway, running, wait_for
 from tests.patience import PATIENT_S
@@ -171,28 +171,17 @@ def test_all_workers_of_a_host_serve_the_port(tmp_path: Path) -> None:
     server.close()
 
 
-# --- HTTP/2 by hand ---
-
-
-def headers_frame(*fields: tuple[bytes, bytes]) -> bytes:
-    """A HEADERS frame whose fields are literals without indexing (RFC 7541 section 6.2.2), on stream 1."""
-    block = b"".join(
-        b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields
-    )
-    return struct.pack(">I", len(block))[1:] + b"\x01\x04" + struct.pack(">I", 1) + block
-
-
 def test_a_timeout_that_is_garbage_is_none(shared_rpc_gateway: Gateway, server: RpcServer) -> None:
     """The gateway's own limits hold then; it goes on serving."""
     port = int(str(shared_rpc_gateway.settings["INFERENCE__GRPC_PORT"]))
-    message = infer()
     for timeout in (b"banana", b"-1S", b"99999999999H", b"99999999H", b""):
         server.renew()
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as sock:
-            sock.sendall(
-                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-                + b"\0\0\0\x04\0\0\0\0\0"
-                + headers_frame(
+            call = RawCall(sock, stream=1)
+            call.send(
+                PREFACE
+                + frame(SETTINGS, 0, 0)
+                + headers(
                     (b":method", b"POST"),
                     (b":scheme", b"http"),
                     (b":path", (SERVICE + "ModelInfer").encode()),
@@ -202,12 +191,7 @@ def test_a_timeout_that_is_garbage_is_none(shared_rpc_gateway: Gateway, server: 
                     (b"grpc-timeout", timeout),
                     (b"x-api-key", APP.encode()),
                 )
-                + struct.pack(">I", len(message) + 5)[1:]
-                + b"\0\x01"
-                + struct.pack(">I", 1)
-                + b"\0"
-                + struct.pack(">I", len(message))
-                + message
+                + sent(message(infer()), end=True)
             )
             sock.settimeout(PATIENT_S)
             data = b""

@@ -193,6 +193,22 @@ def test_a_caller_that_reads_nothing_holds_the_server_back(client: Client, serve
     assert server.asked[0].ended.wait(PATIENT_S)
 
 
+def test_a_caller_that_reads_too_late_is_told_of_its_deadline(client: Client, server: RpcServer) -> None:
+    """Not that the gateway has cancelled something: replies that waited for their caller still come, then the deadline."""
+
+    def endless(asked: Asked) -> Iterator[bytes]:
+        while not asked.ended.is_set():
+            yield streamed(b"\x32\x80\x80\x40" + b"\0" * (1 << 20))
+
+    server.stream = endless
+    talk = Talk(client)
+    talk.say(infer(parameters={"timeout": service_pb2.InferParameter(int64_param=500_000)}))
+    wait_for(lambda: server.asked and server.asked[0].ended.is_set(), what="the deadline")
+    *_, last = talk.end()
+    told = service_pb2.ModelStreamInferResponse.FromString(last)
+    assert "within the request's deadline" in told.error_message
+
+
 def test_a_caller_that_goes_cancels_what_is_under_way(client: Client, server: RpcServer) -> None:
     """The server sees it."""
 
