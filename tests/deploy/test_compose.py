@@ -108,7 +108,11 @@ def test_only_loopback_is_published() -> None:
     """What listens on the machine listens for the machine alone, and each published port is one of the settings."""
     published: dict[str, list[str]] = {name: each.get("ports", []) for name, each in services().items()}
     assert all(port.startswith("127.0.0.1:") for each in published.values() for port in each)
-    assert published["data"] == [f"127.0.0.1:8080:{decoded('data').inference.port}"]
+    inference = decoded("data").inference
+    assert published["data"] == [
+        f"127.0.0.1:8080:{inference.port}",
+        f"127.0.0.1:8081:{inference.grpc_port}",
+    ]
     assert published["control"] == [f"127.0.0.1:8090:{decoded('control').control.port}"]
     for name in ("triton", "postgres", "redis"):
         assert published[name] == []

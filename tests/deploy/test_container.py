@@ -127,7 +127,8 @@ def test_the_images_own_settings_decode() -> None:
     assert any(source.endswith("policies") for source in copied())
     assert str(settings.policies.folder) == "/etc/maas-policies"
     exposed = set(map(int, last("EXPOSE").split()))
-    assert exposed == {settings.inference.port, settings.inference.ops_port, settings.control.port}
+    inference = settings.inference
+    assert exposed == {inference.port, inference.grpc_port, inference.ops_port, settings.control.port}
 
 
 def health() -> types.ModuleType:

@@ -91,7 +91,32 @@ class HTTPRouteSpec(Strict):
     rules: Annotated[list[Rule], msgspec.Meta(min_length=1, max_length=16)]
 
 
-SPECS: dict[str, type[Strict]] = {"Gateway": GatewaySpec, "HTTPRoute": HTTPRouteSpec}
+class Method(Strict):
+    service: Annotated[
+        str, msgspec.Meta(pattern=r"^(?i:\.?[a-z_][a-z_0-9]*(\.[a-z_][a-z_0-9]*)*)$", max_length=1024)
+    ]
+
+
+class RpcMatch(Strict):
+    method: Method
+
+
+class RpcRule(Strict):
+    matches: Annotated[list[RpcMatch], msgspec.Meta(min_length=1, max_length=64)]
+    backendRefs: Annotated[list[BackendRef], msgspec.Meta(min_length=1, max_length=16)]  # noqa: N815
+
+
+class GRPCRouteSpec(Strict):
+    parentRefs: Annotated[list[ParentRef], msgspec.Meta(min_length=1, max_length=32)]  # noqa: N815
+    hostnames: Annotated[list[Hostname], msgspec.Meta(max_length=16)]
+    rules: Annotated[list[RpcRule], msgspec.Meta(min_length=1, max_length=16)]
+
+
+SPECS: dict[str, type[Strict]] = {
+    "Gateway": GatewaySpec,
+    "HTTPRoute": HTTPRouteSpec,
+    "GRPCRoute": GRPCRouteSpec,
+}
 
 
 @pytest.fixture
@@ -101,11 +126,22 @@ def production() -> tuple[Manifest, ...]:
 
 
 def routes(manifests: tuple[Manifest, ...]) -> dict[str, HTTPRouteSpec]:
-    """The routes by name."""
+    """The routes of HTTP by name."""
     return {
         each["metadata"]["name"]: msgspec.convert(each["spec"], HTTPRouteSpec)
         for each in of_kind(manifests, "HTTPRoute")
     }
+
+
+def rpc_route(manifests: tuple[Manifest, ...]) -> GRPCRouteSpec:
+    """The one of gRPC."""
+    (found,) = of_kind(manifests, "GRPCRoute")
+    return msgspec.convert(found["spec"], GRPCRouteSpec)
+
+
+def all_routes(manifests: tuple[Manifest, ...]) -> list[HTTPRouteSpec | GRPCRouteSpec]:
+    """Both kinds."""
+    return [*routes(manifests).values(), rpc_route(manifests)]
 
 
 def test_fields_are_those_of_the_api(production: tuple[Manifest, ...]) -> None:
@@ -120,7 +156,7 @@ def test_fields_are_those_of_the_api(production: tuple[Manifest, ...]) -> None:
 
 def test_routes_hang_on_gateways_that_let_them(production: tuple[Manifest, ...]) -> None:
     """Each route names a listener that is there, of TLS, for the same host."""
-    for route in routes(production).values():
+    for route in all_routes(production):
         for parent in route.parentRefs:
             gateway = msgspec.convert(named(production, "Gateway", parent.name)["spec"], GatewaySpec)
             (listener,) = [each for each in gateway.listeners if each.name == parent.sectionName]
@@ -130,7 +166,7 @@ def test_routes_hang_on_gateways_that_let_them(production: tuple[Manifest, ...])
 
 def test_routes_lead_to_services(production: tuple[Manifest, ...]) -> None:
     """Each backend is a Service of the overlay, at one of its ports."""
-    for route in routes(production).values():
+    for route in all_routes(production):
         for backend in (each for rule in route.rules for each in rule.backendRefs):
             service = named(production, "Service", backend.name)
             assert backend.port in [port["port"] for port in service["spec"]["ports"]]
@@ -153,16 +189,20 @@ def test_the_gateway_itself_says_when_time_is_up(production: tuple[Manifest, ...
     assert int(rule.timeouts.request.removesuffix("s")) > longest_s
 
 
-def test_grpc_has_no_route_before_it_is_there(production: tuple[Manifest, ...]) -> None:
-    """No GRPCRoute promises the gRPC port while no Service offers it."""
-    assert of_kind(production, "GRPCRoute") == []
-    grpc = decoded_grpc_port(production)
-    offered = {port["port"] for each in of_kind(production, "Service") for port in each["spec"]["ports"]}
-    assert grpc not in offered
+def test_grpc_leads_to_the_data_plane_alone(production: tuple[Manifest, ...], tmp_path: Any) -> None:
+    """Inference and health, by the world's door, at the gRPC port of the settings; no other service of Triton's."""
+    route = rpc_route(production)
+    assert {each.name for each in route.parentRefs} == {"maas-public"}
+    (rule,) = route.rules
+    assert {match.method.service for match in rule.matches} == {
+        "inference.GRPCInferenceService",
+        "grpc.health.v1.Health",
+    }
+    port = decoded(production, "data", tmp_path).inference.grpc_port
+    assert [(each.name, each.port) for each in rule.backendRefs] == [("maas-data", port)]
 
 
-def decoded_grpc_port(manifests: tuple[Manifest, ...]) -> int:
-    """The gRPC port: that of the defaults, as no overlay sets it."""
-    from gateway.settings import Settings
-
-    return Settings().inference.grpc_port
+def test_no_host_has_routes_of_both_kinds(production: tuple[Manifest, ...]) -> None:
+    """An implementation would take one of them alone (GRPCRoute, "cross serving")."""
+    over_http = {host for route in routes(production).values() for host in route.hostnames}
+    assert over_http.isdisjoint(rpc_route(production).hostnames)

@@ -94,7 +94,7 @@ def test_what_may_go_out(manifests: tuple[Manifest, ...]) -> None:
     """Data: names, control plane, Triton, Redis. Control: names, PostgreSQL. Triton: names. Nobody else, nothing else."""
     expected = {"data": {53, 8090}, "control": {53}}
     names = {each["metadata"]["name"] for each in of_kind(manifests, "NetworkPolicy")}
-    expected["data"] |= {8000} if "data-to-triton" in names else set()
+    expected["data"] |= {8000, 8001} if "data-to-triton" in names else set()
     expected["data"] |= {6379} if "data-to-redis" in names else set()
     expected["control"] |= {5432} if "control-to-postgresql" in names else set()
     for role, workload in gateways(manifests).items():
@@ -132,4 +132,14 @@ def test_an_overlay_opens_what_its_settings_need(manifests: tuple[Manifest, ...]
     servers = [each for each in workloads(manifests) if labels_of(each)["app.kubernetes.io/name"] == "triton"]
     assert bool(servers) == has_endpoints
     data = open_ports(manifests, labels_of(gateways(manifests)["data"]), "egress")
-    assert not has_endpoints or 8000 in data
+    assert not has_endpoints or {8000, 8001} <= data
+
+
+def test_both_doors_of_inference_are_offered(manifests: tuple[Manifest, ...], tmp_path: Any) -> None:
+    """Whoever may call over HTTP may over gRPC: one Service and one policy have both ports, and say what is spoken there."""
+    inference = decoded(manifests, "data", tmp_path).inference
+    service = named(manifests, "Service", "maas-data")["spec"]
+    offered = {port["port"]: port["appProtocol"] for port in service["ports"]}
+    assert offered == {inference.port: "http", inference.grpc_port: "kubernetes.io/h2c"}
+    (rule,) = named(manifests, "NetworkPolicy", "callers-to-data")["spec"]["ingress"]
+    assert {port["port"] for port in rule["ports"]} == set(offered)

@@ -111,7 +111,11 @@ def test_ports_are_those_of_the_settings(manifests: tuple[Manifest, ...], tmp_pa
     """What a container declares is where its role listens."""
     data, control = (decoded(manifests, role, tmp_path) for role in ("data", "control"))
     planes = gateways(manifests)
-    assert ports(planes["data"]) == {"inference": data.inference.port, "ops": data.inference.ops_port}
+    assert ports(planes["data"]) == {
+        "inference": data.inference.port,
+        "grpc": data.inference.grpc_port,
+        "ops": data.inference.ops_port,
+    }
     assert ports(planes["control"]) == {"control": control.control.port}
 
 
@@ -267,6 +271,9 @@ def test_declared_pools_name_servers_that_are_there(manifests: tuple[Manifest, .
         assert selects(service["spec"]["selector"], labels_of(server))
         (port,) = [each["port"] for each in service["spec"]["ports"] if each["name"] == "http"]
         assert port == ports(server)["http"], "a headless Service maps no ports"
+        # No `grpc_endpoints` are told: the gateway looks behind the port for HTTP.
+        (grpc,) = [each["port"] for each in service["spec"]["ports"] if each["name"] == "grpc"]
+        assert grpc == ports(server)["grpc"] == port + 1
         there |= {
             f"http://{name}-{index}.{service['metadata']['name']}:{port}"
             for index in range(server["spec"]["replicas"])
