@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -31,13 +32,12 @@ from tests.dataplane.grpc.frames import (
 )
 from tests.dataplane.raw import until_answered
 from tests.gateway_process import APP, Gateway, changed, document, running
-from tests.patience import in_time
+from tests.patience import PATIENT_S, in_time
 
 pytestmark = pytest.mark.slow
 
 CODE = grpc.StatusCode
 MOST_BYTES = 100_000
-DEADLINE_S = 2.0
 REPLY = service_pb2.ModelInferResponse(model_name="m", model_version="1").SerializeToString()
 HALF = HEAD + sent(message(REPLY, 1000))
 
@@ -62,8 +62,8 @@ def shared_gateway(
         tmp_path_factory.mktemp("rpc-faults"),
         changed(document(url), pools=(pool,)),
         INFERENCE__GRPC_PORT=free_port(),
-        INFERENCE__DEADLINE_S=DEADLINE_S,
-        INFERENCE__MAX_DEADLINE_S=DEADLINE_S,
+        INFERENCE__DEADLINE_S=PATIENT_S,
+        INFERENCE__MAX_DEADLINE_S=PATIENT_S,
         UPSTREAM__MAX_MESSAGE_BYTES=MOST_BYTES,
         UPSTREAM__CONNECT_TIMEOUT_S=0.5,
     ) as gateway:
@@ -85,8 +85,8 @@ def client(shared_gateway: Gateway, server: RawRpcServer) -> Iterator[Client]:
     pid = shared_gateway.pid
     yield made
     server.renew()
-    # The connection of the call before may still be busy with it.
-    assert CODE.OK in [made.call(infer()).code() for _ in range(2)]
+    # The connection of the call before may be just about to go.
+    assert CODE.OK in (made.call(infer()).code() for _ in range(5))
     assert (shared_gateway.pid, shared_gateway.exit_status) == (pid, None)
     made.channel.close()
 
@@ -178,7 +178,7 @@ def test_what_is_no_reply_is_a_bad_gateway(
         assert last_logged(shared_gateway, name)["outcome"] == "bad_gateway"
         return took_s
 
-    in_time(attempt, DEADLINE_S / 2)
+    in_time(attempt, 1.0)
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -190,20 +190,22 @@ def test_a_stream_that_breaks_off_upstream_tells_its_caller(
     """
     first = HEAD + sent(message(streamed(REPLY)))
     broken = BROKEN[what]
-
-    def one_then_broken(call: RawCall) -> None:
-        call.send(first)
-        time.sleep(0.05)
-        broken(_WithoutHead(call))
-
-    server.behave = one_then_broken
     for real_status in ("false", "true"):
+        passed = threading.Event()
+
+        def one_then_broken(call: RawCall, passed: threading.Event = passed) -> None:
+            call.send(first)
+            passed.wait(PATIENT_S)
+            broken(_WithoutHead(call))
+
+        server.behave = one_then_broken
         talk = client.channel.stream_stream(SERVICE + "ModelStreamInfer")(
             iter((infer(id="mine"),)),
             metadata=(("authorization", f"Bearer {APP}"), ("triton_grpc_error", real_status)),
-            timeout=30,
+            timeout=PATIENT_S,
         )
-        heard: list[service_pb2.ModelStreamInferResponse] = []
+        heard = [service_pb2.ModelStreamInferResponse.FromString(next(talk))]
+        passed.set()
         with contextlib.suppress(grpc.RpcError):
             heard.extend(map(service_pb2.ModelStreamInferResponse.FromString, talk))
         assert talk.code() is (CODE.UNAVAILABLE if real_status == "true" else CODE.OK)
@@ -250,7 +252,7 @@ def test_an_error_without_anything_before_it_is_the_servers_own(
     talk = client.channel.stream_stream(SERVICE + "ModelStreamInfer")(
         iter((infer(id="mine"),)),
         metadata=(("authorization", f"Bearer {APP}"), ("triton_grpc_error", "true")),
-        timeout=30,
+        timeout=PATIENT_S,
     )
     with pytest.raises(grpc.RpcError) as error:
         list(talk)
@@ -263,15 +265,19 @@ def test_messages_of_a_stream_that_are_none_pass_as_they_are(client: Client, ser
     for first in odd:
         server.behave = sends(HEAD, *(sent(message(each)) for each in (first, *odd)), trailers(b"0"))
         talk = client.channel.stream_stream(SERVICE + "ModelStreamInfer")(
-            iter((infer(),)), metadata=(("authorization", f"Bearer {APP}"),), timeout=30
+            iter((infer(),)), metadata=(("authorization", f"Bearer {APP}"),), timeout=PATIENT_S
         )
         assert list(talk) == [first, *odd]
+
+
+HASTY = infer(id="mine", parameters={"timeout": service_pb2.InferParameter(int64_param=1_000_000)})
+"""A request with a deadline of one second."""
 
 
 def drip(call: RawCall) -> None:
     """A byte now and then, for longer than anybody waits."""
     call.send(HEAD)
-    for _ in range(25):
+    for _ in range(15):
         call.send(sent(b"\0"))
         time.sleep(0.1)
 
@@ -295,11 +301,11 @@ def test_a_server_that_does_not_come_to_an_end_is_given_up_at_the_deadline(
     def attempt() -> float:
         name = f"{what.replace(' ', '-')}-{server.calls}"
         began = time.monotonic()
-        call = client.call(infer(), ("x-request-id", name))
+        call = client.call(HASTY, ("x-request-id", name), timeout=PATIENT_S)
         took_s = time.monotonic() - began
         assert call.code() is CODE.DEADLINE_EXCEEDED, (call.code(), call.details())
         assert last_logged(shared_gateway, name)["outcome"] == "deadline"
-        return abs(took_s - DEADLINE_S)
+        return abs(took_s - 1.0)
 
     in_time(attempt, 0.05)
 
@@ -309,7 +315,7 @@ def test_a_stream_that_falls_silent_upstream_is_given_up_too(client: Client, ser
     server.behave = sends(HEAD + sent(message(streamed(REPLY))) * 3)
     open_stream = client.channel.stream_stream(SERVICE + "ModelStreamInfer")
     metadata = (("authorization", f"Bearer {APP}"),)
-    for talk in [open_stream(iter((infer(id="mine"),)), metadata=metadata, timeout=30) for _ in range(6)]:
+    for talk in [open_stream(iter((HASTY,)), metadata=metadata, timeout=PATIENT_S) for _ in range(6)]:
         *passed, last = map(service_pb2.ModelStreamInferResponse.FromString, talk)
         assert "within the request's deadline" in last.error_message
         assert len(passed) == 3
@@ -333,7 +339,7 @@ def test_a_server_that_speaks_no_http2_takes_no_call(
         assert "not loaded on any ready server" in call.details()
         return time.monotonic() - began
 
-    in_time(attempt, DEADLINE_S)
+    in_time(attempt, 2.0)
     assert not server.calls
 
 
