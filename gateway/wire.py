@@ -95,6 +95,17 @@ def first_number(value: Value) -> int | None:
     return _varint(value, 0)[0] if len(value) else None
 
 
+def numbers(value: Value) -> Iterator[int]:
+    """Repeated numbers, packed or not, as unsigned 64 bits. Raises `Malformed`."""
+    if isinstance(value, int):
+        yield value
+        return
+    at, end = 0, len(value)
+    while at < end:
+        number, at = _varint(value, at)
+        yield number
+
+
 def signed(number: int) -> int:
     """A number of 64 bits as protobuf's int64."""
     return number - 2**64 if number >= 2**63 else number

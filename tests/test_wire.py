@@ -7,7 +7,19 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.wire import FIXED_32, FIXED_64, LENGTH, VARINT, Malformed, Scan, signed, tag_of, varint, written
+from gateway.wire import (
+    FIXED_32,
+    FIXED_64,
+    LENGTH,
+    VARINT,
+    Malformed,
+    Scan,
+    numbers,
+    signed,
+    tag_of,
+    varint,
+    written,
+)
 
 KINDS = st.sampled_from([VARINT, FIXED_64, LENGTH, FIXED_32])
 NUMBERS = st.integers(0, 2**64 - 1)
@@ -98,3 +110,13 @@ def test_a_message_of_too_many_fields_is_refused() -> None:
 def test_a_signed_number_keeps_its_sign(number: int) -> None:
     """As protobuf's int64 does."""
     assert signed(number % 2**64) == number
+
+
+@given(st.lists(NUMBERS, max_size=10))
+def test_repeated_numbers_are_read_packed_or_not(expected: list[int]) -> None:
+    """In order; what is cut short is no row of numbers."""
+    packed = memoryview(b"".join(map(varint, expected)))
+    assert list(numbers(packed)) == expected
+    assert [number for each in expected for number in numbers(each)] == expected
+    with pytest.raises(Malformed):
+        list(numbers(memoryview(bytes(packed) + b"\x80")))

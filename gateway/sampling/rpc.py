@@ -12,7 +12,7 @@ import msgspec
 from gateway.sampling import elements, typed_contents
 from gateway.sampling.content import Content, NotKept, Tensor
 from gateway.upstream.tensors import TensorSpec, VersionTensors
-from gateway.wire import FIXED_64, VARINT, Malformed, Scan, Value, signed, tag_of, text_of
+from gateway.wire import FIXED_64, VARINT, Malformed, Scan, Value, numbers, signed, tag_of, text_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,7 +151,7 @@ def _check_names(entries: Iterable[_Entry], known: tuple[TensorSpec, ...]) -> No
 
 def _entry(scan: Scan, message: Value) -> _Entry:
     name = datatype = ""
-    sizes: list[Value] = []
+    shape: list[int] = []
     found: list[memoryview] = []
     for tag, value in scan.fields(_bytes(message)):
         if tag == _NAME:
@@ -159,10 +159,10 @@ def _entry(scan: Scan, message: Value) -> _Entry:
         elif tag == _DATATYPE:
             datatype = text_of(value)
         elif tag in (_SHAPE, _SHAPE_UNPACKED):
-            sizes.append(value)
+            shape += map(signed, numbers(value))
         elif tag == _CONTENTS:
             found.append(_bytes(value))
-    return _Entry(name, datatype, typed_contents.shape(sizes), found)
+    return _Entry(name, datatype, shape, found)
 
 
 def _parameter(scan: Scan, entry: Value) -> tuple[str, Any]:

@@ -50,12 +50,6 @@ def numbers(scan: Scan, datatype: str, contents: list[memoryview]) -> "NDArray[A
     return _varints(data).astype(dtype) if kind == VARINT else np.frombuffer(data, dtype)
 
 
-def shape(pieces: list[Value]) -> list[int]:
-    """A shape, packed or one by one. Raises `Malformed`."""
-    sizes: list[int] = _varints(b"".join(_whole(piece, VARINT) for piece in pieces)).astype("<i8").tolist()
-    return sizes
-
-
 def _whole(value: Value, kind: int) -> bytes:
     """Some elements as they are written packed. Raises `Malformed` where the last one is cut short."""
     if isinstance(value, int):
