@@ -10,7 +10,6 @@ resident memory is read before, with all streams open, at the end, and once they
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import time
@@ -24,10 +23,10 @@ import msgspec
 from gateway.wire import written
 from loadtests.payloads import MODEL
 from loadtests.peers import maas
-from loadtests.probe import accepts
-from loadtests.processes import BenchError, free_port, plan_cores, resident_bytes, running, wait_until
+from loadtests.probe import accepts, answers
+from loadtests.processes import BenchError, free_port, resident_bytes, running, wait_until
 from loadtests.rpc_echo import METHOD, answer
-from loadtests.upstream import fixed_reply_upstream
+from loadtests.upstream import Upstream
 
 _SETTLE_S = 3.0
 _CALL_LIMIT_S = 60.0
@@ -156,22 +155,20 @@ async def measure(port: int, key: str, worker: int, changes: _Changes, options: 
 @contextmanager
 def _gateway(folder: Path) -> Iterator[tuple[int, str, int, _Changes]]:
     """Upstream and gateway: its gRPC port, a key, the worker's process id, and who changes things."""
-    rpc_port, log = free_port(), folder / "echo.log"
-    command = [sys.executable, "-m", "loadtests.rpc_echo", str(rpc_port)]
+    port, rpc_port, log = free_port(), free_port(), folder / "upstream.log"
+    drain = [sys.executable, "-m", "loadtests.drain", str(port)]
+    echo = [sys.executable, "-m", "loadtests.rpc_echo", str(rpc_port)]
     with (
-        fixed_reply_upstream(folder / "upstream", plan_cores(list(os.sched_getaffinity(0)))) as upstream,
-        running(command, core=None, log=log) as process,
-        maas.set_up(folder / "maas", upstream.port, core=None, more={}) as made,
+        running(drain, core=None, log=log) as http,
+        running(echo, core=None, log=log) as rpc,
     ):
-        wait_until(lambda: accepts(rpc_port), "the server", process=process, log=log)
-        grpc_url = f"grpc://127.0.0.1:{rpc_port}"
-        url = f"http://127.0.0.1:{upstream.port}"
-        maas.verb(made.environment, "pool", "set", "bench", url, "--grpc", grpc_url, "--yes")
-        changes = _Changes(made.environment)
-        changes.make()
-        with maas.serving(folder / "maas", made, core=None) as data:
-            port = int(made.environment["MAAS_INFERENCE__GRPC_PORT"])
-            yield port, made.key, data.pid, changes
+        wait_until(lambda: answers(port, "/v2/health/ready"), "the upstream", process=http, log=log)
+        wait_until(lambda: accepts(rpc_port), "the upstream's gRPC", process=rpc, log=log)
+        with maas.set_up(folder / "maas", Upstream(port, rpc_port), core=None, more={}) as made:
+            changes = _Changes(made.environment)
+            changes.make()
+            with maas.serving(folder / "maas", made, core=None) as data:
+                yield int(made.environment["MAAS_INFERENCE__GRPC_PORT"]), made.key, data.pid, changes
 
 
 def run(options: argparse.Namespace) -> Found:

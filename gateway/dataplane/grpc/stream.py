@@ -222,10 +222,17 @@ class Stream:
                 del self._sequences[key]
 
     async def _work(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while (message := await self._next()) is not None:
-                await self._room.acquire()
-                group.create_task(self._one(message))
+        try:
+            async with asyncio.TaskGroup() as group:
+                while (message := await self._next()) is not None:
+                    await self._room.acquire()
+                    group.create_task(self._one(message))
+                    # An idle stream keeps no message.
+                    del message
+        except asyncio.CancelledError as error:
+            # Ended here: the task would keep the error, and that its frames, and one of those the error.
+            error.__traceback__ = None
+            return
         if self._leaving.is_set():
             self.outlet.fail(
                 Failure(grpc.StatusCode.UNAVAILABLE, "The gateway is going away; open a new stream.")

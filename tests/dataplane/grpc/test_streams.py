@@ -278,3 +278,28 @@ def test_a_drain_ends_streams_once_what_they_asked_is_answered(tmp_path: Path) -
             assert talk.call.code() is CODE.UNAVAILABLE
         assert gateway.wait(20) == 0
     server.close()
+
+
+def test_streams_keep_no_message(client: Client, server: RpcServer, shared_rpc_gateway: Gateway) -> None:
+    """Neither idle ones, of which there may be thousands, nor those that their callers have cut short."""
+    large = infer(raw_input_contents=[bytes(4 * 1024 * 1024)])
+
+    def hang(asked: Asked) -> Iterator[bytes]:
+        asked.ended.wait(PATIENT_S)
+        yield b""
+
+    with shared_rpc_gateway.memory_growth() as growth:
+        idle = [Talk(client) for _ in range(40)]
+        for talk in idle:
+            talk.say(large)
+            talk.hear()
+        server.stream = hang
+        for _ in range(40):
+            talk = Talk(client)
+            talk.say(large)
+            wait_for(lambda: not server.asked[-1].ended.is_set(), what="the server to be asked")
+            talk.call.cancel()
+            wait_for(server.asked[-1].ended.is_set, what="the server to see it")
+        assert growth() < 100 * 1024 * 1024
+    for talk in idle:
+        talk.call.cancel()
