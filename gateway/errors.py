@@ -108,7 +108,8 @@ class GatewayError(Exception):
         """Forget where it was raised and what it came of: those frames hold the request, and what keeps the error would keep
         that, until the garbage collector runs. To be called once it is answered.
         """
-        self.__traceback__ = self.__cause__ = self.__context__ = None
+        self.with_traceback(None)
+        self.__cause__ = self.__context__ = None
 
 
 def internal_fault() -> GatewayError:

@@ -188,7 +188,7 @@ def text(found: Found) -> str:
             f"  before   {found.before_mib:7.1f} MiB",
             f"  open     {found.open_mib:7.1f} MiB   {found.stream_kib:.1f} KiB a stream",
             f"  at last  {found.idle_mib:7.1f} MiB   after {found.changes} changes of the alias and of keys",
-            f"  closed   {found.closed_mib:7.1f} MiB",
+            f"  closed   {found.closed_mib:7.1f} MiB   after a message on each, all at once",
             f"{found.alive} of {found.streams} were answered by the version of the last change, the slowest in {found.slowest_s:.2f} s",
         )
     )
