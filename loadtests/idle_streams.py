@@ -74,6 +74,14 @@ class _Stream:
             raise BenchError(f"a stream has ended: {await self._call.details()}")
         return reply, time.monotonic() - began
 
+    async def until(self, expected: bytes) -> None:
+        """Ask until this is the reply: a change is live. Raises `BenchError`."""
+        end = time.monotonic() + _CALL_LIMIT_S
+        while (await self.ask())[0] != expected:
+            if time.monotonic() > end:
+                raise BenchError(f"a change was not live after {_CALL_LIMIT_S:.0f} s")
+            await asyncio.sleep(0.05)
+
 
 def _reply_of(version: int) -> bytes:
     """What the server answers for a version."""
@@ -120,7 +128,8 @@ async def measure(port: int, key: str, worker: int, changes: _Changes, options: 
         )
         for _ in range(options.connections)
     ]
-    await _Stream(channels[0], key).ask()
+    scout = _Stream(channels[0], key)
+    await scout.ask()
     await asyncio.sleep(_SETTLE_S)
     before = memory_mib()
     streams = [_Stream(channels[number % len(channels)], key) for number in range(options.streams)]
@@ -129,11 +138,10 @@ async def measure(port: int, key: str, worker: int, changes: _Changes, options: 
     await asyncio.sleep(_SETTLE_S)
     opened = memory_mib()
     await changes.until(time.monotonic() + options.seconds, options.flip_s)
-    # The last change is live within a second.
-    await asyncio.sleep(_SETTLE_S)
+    expected = _reply_of(changes.version)
+    await scout.until(expected)
     idle = memory_mib()
     answered = await asyncio.gather(*(stream.ask() for stream in streams), return_exceptions=True)
-    expected = _reply_of(changes.version)
     took = [each[1] for each in answered if isinstance(each, tuple) and each[0] == expected]
     for channel in channels:
         await channel.close()
