@@ -22,6 +22,7 @@ from gateway.supervisor.loads import OwnLoads
 from gateway.supervisor.member import Member
 from gateway.supervisor.messages import Leave
 from gateway.supervisor.orphans import until_taken_over
+from gateway.supervisor.pins import PinTable
 from gateway.types import Target
 from gateway.upstream.pools import UpstreamPool
 from gateway.upstream.tensors import VersionTensors, ask_tensors
@@ -57,7 +58,7 @@ async def serve_alone(settings: Settings, secret: bytes) -> None:
 
 async def serve_beside_others(settings: Settings, secret: bytes, member: Member) -> None:
     """Serve inference on the port that all workers share, until the supervisor, the next one, or a signal says to leave."""
-    worker = open_worker(settings, secret, member.begin.number, member.loads)
+    worker = open_worker(settings, secret, member.begin.number, member.loads, member.pins)
     # Others go on with the port: it must not be closed to callers as by a drain of all.
     leaving = leave_by_signal(
         settings.inference.drain_notice_s, handing_over=True, delay_s=_SUPERVISOR_FIRST_S
@@ -84,10 +85,16 @@ async def serve_beside_others(settings: Settings, secret: bytes, member: Member)
     heeding.cancel()
 
 
-def open_worker(settings: Settings, secret: bytes, number: int, loads: OwnLoads | None = None) -> Worker:
+def open_worker(
+    settings: Settings,
+    secret: bytes,
+    number: int,
+    loads: OwnLoads | None = None,
+    pins: PinTable | None = None,
+) -> Worker:
     """A worker with all its parts, not started."""
     samples, masking = partial(_sampler, settings, secret), LoggedText(Pseudonyms(secret))
-    worker = Worker(settings, secret, _embedded(settings), number, samples, loads, masking)
+    worker = Worker(settings, secret, _embedded(settings), number, samples, loads, masking, pins)
     worker.plane.render = _render
     worker.plane.on_activate(_prepare_templates)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, worker.access_log.reopen)

@@ -71,6 +71,14 @@ _MEANING = {
     "MAAS_QUOTA__REDIS_URL. Default: none; a single worker counts exactly, each of several takes its share of each limit.",
     "quota.workers": "How many workers share them at least, over all hosts: each takes that part of a limit while Redis is away.",
     "quota.wait_s": "A Redis that has not answered for so many seconds is away, until it answers again.",
+    "sequences": "Sequences of requests (`sequence_id`), each of which stays on one version and one server.",
+    "sequences.most": "How many may be open on this host at once.",
+    "sequences.most_of_each": "How many of one principal, counted in steps of 64; more are refused (429).",
+    "sequences.idle_s": "One that is left alone for so long is forgotten, where the model's configuration does not say how long\n"
+    "(an ensemble's does not).",
+    "sequences.redis_url": "redis://:PASSWORD@HOST:6379/0, rediss://... or unix:///PATH: what several hosts go by together. Better\n"
+    "given as MAAS_SEQUENCES__REDIS_URL. Default: none; each host remembers those that come through it.",
+    "sequences.wait_s": "How long Redis may take to say where a sequence is; then its request is refused (503).",
     "samples": "Masked samples of aliases that are sampled (`maas sample set`); each worker's own queue and files. Bytes, seconds.",
     "samples.url": "A folder, or an object store's URL that fsspec opens (install its driver, such as s3fs, beside maas).\n"
     "Default: samples in the data folder.",
@@ -100,6 +108,7 @@ _EXAMPLES = {
     "control.url": "http://10.0.0.1:8090",
     "database.url": "postgresql://maas@10.0.0.2/maas",
     "embedded.model_repository": "model_repository",
+    "sequences.redis_url": "redis://10.0.0.3:6379/1",
     "quota.redis_url": "redis://10.0.0.3:6379/0",
     "logs.access": "-",
     "samples.url": "s3://bucket/samples",

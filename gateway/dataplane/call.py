@@ -1,12 +1,14 @@
 """What a transport hands to the pipeline, and what the pipeline learns on the way."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
 from gateway.dataplane.concurrency.gate import Share
 from gateway.dataplane.sample import Capture
+from gateway.dataplane.sequences.asked import Asked
+from gateway.dataplane.sequences.place import Place
 from gateway.errors import GatewayError
 from gateway.observe.trace_context import TraceContext
 from gateway.observe.traces import RequestSpan
@@ -14,7 +16,17 @@ from gateway.snapshot.compile import Snapshot
 from gateway.types import Alias, Field, Operation, Principal, Target
 from gateway.upstream.exchange import Body, Exchange, Sink
 
-Protocol = Literal["http", "grpc", "openai"]
+CallProtocol = Literal["http", "grpc", "openai"]
+
+
+class SequenceRequest(Protocol):
+    """A request that may be one of a sequence, as its transport has it."""
+
+    async def read(self, call: "Call") -> Asked | None:
+        """What it says of its sequence; None where it is of none. Raises BAD_REQUEST or TOO_LARGE where that cannot be told."""
+
+    def send_as(self, call: "Call", asked: Asked, upstream_id: int) -> None:
+        """Have the call go upstream with that id, and its reply come back with the caller's own."""
 
 
 class Credentials(msgspec.Struct, gc=False):
@@ -62,10 +74,11 @@ class Call(msgspec.Struct, eq=False):
     `version` is the pinned version, if the caller named one. `query` goes upstream with its question mark,
     `headers` as the block that it is. `timeout_s` and `criticality` are the caller's own, if any.
     `rewrite`, where there is one, makes the reply's body from Triton's, the alias's and the target's. `translation`, where
-    there is one, gives a permitted call in other words the body and sink of the target's own protocol.
+    there is one, gives a permitted call in other words the body and sink of the target's own protocol. `sequence`, where there is
+    one, says which sequence it belongs to, and `place` is then where that is.
     """
 
-    protocol: Protocol
+    protocol: CallProtocol
     operation: Operation
     alias: str
     version: int | None
@@ -82,6 +95,8 @@ class Call(msgspec.Struct, eq=False):
     rewrite: Callable[[bytes, Alias, Target], bytes] | None
     trail: Trail
     translation: "Callable[[Target, Call, Snapshot], None] | None" = None
+    sequence: SequenceRequest | None = None
+    place: Place | None = None
 
     @property
     def trace_id(self) -> str:

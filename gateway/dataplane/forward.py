@@ -31,7 +31,10 @@ async def forward(admission: Admission, call: Call, plane: Plane) -> None:
     try:
         if body is not None:
             body.open()
-        await (pool.run_grpc if call.protocol == "grpc" else pool.run)(exchange, target)
+        if call.place is not None:
+            await call.place.run(pool, exchange, target, grpc=call.protocol == "grpc")
+        else:
+            await (pool.run_grpc if call.protocol == "grpc" else pool.run)(exchange, target)
     finally:
         plane.deadlines.discard(exchange)
         exchange.abort()

@@ -8,6 +8,7 @@ from gateway.dataplane.announce import announce, refuse_retired
 from gateway.dataplane.authenticate import authenticate
 from gateway.dataplane.authorize import authorize
 from gateway.dataplane.call import Call
+from gateway.dataplane.follow import follow
 from gateway.dataplane.forward import forward
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.resolve import resolve
@@ -26,6 +27,8 @@ async def serve(call: Call, plane: Plane) -> None:
         permit = authorize(principal, call.alias, call.operation.action, snapshot)
         announce(permit, call)
         target = trail.target = resolve(permit, call.version, call.routing_key, call.request_id)
+        if call.sequence is not None:
+            target = trail.target = await follow(call.sequence, target, permit, call, plane)
         refuse_retired(permit, target, call)
         translate(target, call, snapshot)
         async with admit(permit, target, call, plane) as admission:

@@ -9,6 +9,7 @@ from gateway.dataplane.concurrency.gates import Gates
 from gateway.dataplane.quota.quotas import Quotas
 from gateway.dataplane.record import Recorder
 from gateway.dataplane.sample import SampleTaker
+from gateway.dataplane.sequences.sequences import Sequences
 from gateway.errors import GatewayError, Kind, Source
 from gateway.observe.traces import Tracing
 from gateway.settings import AdmissionSettings, Inference
@@ -62,6 +63,7 @@ class Plane:
         self.quotas: Quotas | None = None
         self._quotas = quotas or Quotas()
         self.samples: SampleTaker | None = None
+        self.sequences: Sequences | None = None
         self.tracing: Tracing | None = None
         self.render: Render = _no_templates
         self._observers: list[Callable[[Snapshot], None]] = []

@@ -2,7 +2,7 @@
 
 import time
 
-from gateway.dataplane.call import Call, Protocol
+from gateway.dataplane.call import Call, CallProtocol
 from gateway.dataplane.sample import Capture
 from gateway.dataplane.trace import trace
 from gateway.dataplane.usage import UsageBook
@@ -91,7 +91,7 @@ class Recorder:
         target: bytes,
         trace: TraceContext,
         began: float,
-        protocol: Protocol = "http",
+        protocol: CallProtocol = "http",
     ) -> None:
         """Count and log a request that was refused as it was read, so that there was no call.
 

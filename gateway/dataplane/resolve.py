@@ -6,7 +6,7 @@ from bisect import bisect_right
 from gateway.errors import GatewayError, Kind
 from gateway.observe.metrics import RESOLUTIONS
 from gateway.snapshot.split import bucket_of
-from gateway.types import MAX_VERSION, Permit, Target
+from gateway.types import MAX_VERSION, Alias, Permit, Target
 
 _VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _count = RESOLUTIONS.by
@@ -50,4 +50,9 @@ def resolve(permit: Permit, version: int | None, routing_key: bytes | None, requ
     else:
         key = permit.principal.id.encode()
         _count["principal"] += 1
+    return target_for(alias, key)
+
+
+def target_for(alias: Alias, key: bytes) -> Target:
+    """The target whose slice has the key's bucket."""
     return alias.owners[bisect_right(alias.bounds, bucket_of(alias.salt, key))]

@@ -4,15 +4,15 @@ from gateway.upstream.exchange import Receiver
 
 
 class WholeBody:
-    """`data` goes upstream as it is; `json` says whether it is text for the steps that look at a request's JSON."""
+    """`data` goes upstream as it is; `text` is what the steps see that look at a request's JSON, None where it has none."""
 
-    __slots__ = ("_data", "_json", "length", "received")
+    __slots__ = ("_data", "_text", "length", "received")
 
     complete = True
 
-    def __init__(self, data: bytes, *, json: bool) -> None:
+    def __init__(self, data: bytes, *, text: bytes | None = None) -> None:
         self._data = data
-        self._json = json
+        self._text = text
         self.length: int | None = len(data)
         self.received = len(data)
 
@@ -20,8 +20,8 @@ class WholeBody:
         """Whoever made it has looked at it."""
 
     def text(self) -> bytes | None:
-        """All of it where it is JSON; else it has no such part."""
-        return self._data if self._json else None
+        """Its JSON part, if it has one."""
+        return self._text
 
     def take(self) -> bytes:
         """All of it."""

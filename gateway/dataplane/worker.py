@@ -19,6 +19,7 @@ from gateway.dataplane.plane import Plane
 from gateway.dataplane.quota import open_quotas
 from gateway.dataplane.record import Recorder
 from gateway.dataplane.sample import SampleTaker
+from gateway.dataplane.sequences import open_sequences
 from gateway.observe import metrics
 from gateway.observe.logs import AccessLog, Masking
 from gateway.observe.traces import Tracing
@@ -31,6 +32,7 @@ from gateway.snapshot.document import SnapshotDocument
 from gateway.snapshot.feed import SnapshotFeed
 from gateway.snapshot.store import SnapshotStore
 from gateway.supervisor.loads import OwnLoads
+from gateway.supervisor.pins import PinTable
 from gateway.tokens import open_tokens
 from gateway.upstream.pools import Pools, UpstreamPool
 
@@ -59,7 +61,7 @@ class Worker:
     """Serves the inference port from its snapshot, with or without a control plane.
 
     `number` tells the workers of one gateway apart, from 0 on. `samples` makes what keeps samples, where they are wanted.
-    `loads` is what the workers of one host share, where there are several; `masking` is for what callers make up and the
+    `loads` and `pins` are what the workers of one host share, where there are several; `masking` is for what callers make up and the
     access log holds.
     """
 
@@ -72,6 +74,7 @@ class Worker:
         samples: Callable[[Plane, str], SampleTaker] | None = None,
         loads: OwnLoads | None = None,
         masking: Masking | None = None,
+        pins: PinTable | None = None,
     ) -> None:
         self.access_log = AccessLog(settings.access_log, masking)
         self.pools = Pools(settings.upstream, embedded)
@@ -89,6 +92,7 @@ class Worker:
             admission=settings.admission,
             loads=loads,
         )
+        self.plane.sequences = open_sequences(settings.sequences, secret, pins, self.plane.deadlines)
         self.plane.on_activate(tell_sunsets)
         self.listener = Listener(self.plane)
         self.port = 0

@@ -74,6 +74,19 @@ QUOTA_CALL_SECONDS = Histogram(
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
 )
 
+SEQUENCES_OPEN = Gauge(
+    "maas_sequences_open", "Sequences that are open and remembered on this host, through whichever worker they go."
+)
+SEQUENCES_LOST = Counter(
+    "maas_sequences_lost_total",
+    "Requests whose sequence could not go on, by what had become of its place: its version, its endpoint, what was "
+    "loaded there, or the worker whose embedded engine had it.",
+    ("reason",),
+)
+SEQUENCES_REFUSED = Counter(
+    "maas_sequences_refused_total", "Sequences that found no room, by whose was full.", ("full",)
+)
+
 CONNECTIONS = Gauge("maas_connections", "Connections open on the inference port.", ("protocol",))
 REFUSED_CONNECTIONS = Counter(
     "maas_connections_refused_total", "Connections refused over the limit.", ("protocol",)
@@ -209,6 +222,7 @@ GAUGES: Mapping[str, Literal["sum", "min", "max", "worker", "supervisor"]] = {
     "maas_samples_oldest_waiting_seconds": "max",
     "maas_samples_waiting": "sum",
     "maas_samples_waiting_bytes": "sum",
+    "maas_sequences_open": "max",
     "maas_snapshot_created_timestamp_seconds": "min",
     "maas_snapshot_version": "min",
     "maas_worker_answered": "supervisor",

@@ -26,6 +26,9 @@ _MAY_BE_ZERO = frozenset(
 _MOST_SHARING = 100_000
 """Workers over all hosts: more are a slip of the hand, and would leave each next to nothing of any limit."""
 
+_MOST_SEQUENCES = 1_048_576
+"""Some 200 MB of memory, once they are all open."""
+
 
 def _admission_faults(admission: AdmissionSettings) -> list[str]:
     if admission.min_limit <= admission.initial_limit <= admission.max_limit:
@@ -39,7 +42,7 @@ def _admission_faults(admission: AdmissionSettings) -> list[str]:
 def find_faults(settings: Settings) -> list[str]:
     """Every one of them, each by the name of its setting."""
     found: list[str] = []
-    for name in ("inference", "admission", "upstream", "embedded", "quota", "samples", "traces"):
+    for name in ("inference", "admission", "upstream", "embedded", "quota", "sequences", "samples", "traces"):
         part = getattr(settings, name)
         for key in part.__struct_fields__:
             value = getattr(part, key)
@@ -62,8 +65,14 @@ def find_faults(settings: Settings) -> list[str]:
         found.append(f"quota.workers: must be at most {_MOST_SHARING}, is {settings.quota.workers}")
     if settings.samples.url is not None and "@" in settings.samples.url.partition("://")[2].partition("/")[0]:
         found.append("samples.url: holds no credentials; give them to the store's driver in its own way")
-    if settings.quota.redis_url is not None and not _is_redis(settings.quota.redis_url):
-        found.append("quota.redis_url: must be redis://HOST:PORT/NUMBER, rediss://… or unix:///PATH")
+    for where, url in (
+        ("quota.redis_url", settings.quota.redis_url),
+        ("sequences.redis_url", settings.sequences.redis_url),
+    ):
+        if url is not None and not _is_redis(url):
+            found.append(f"{where}: must be redis://HOST:PORT/NUMBER, rediss://… or unix:///PATH")
+    if settings.sequences.most > _MOST_SEQUENCES:
+        found.append(f"sequences.most: must be at most {_MOST_SEQUENCES}, is {settings.sequences.most}")
     if settings.secret is not None and len(settings.secret) < 32:
         found.append("secret: at least 32 characters, from a good random source")
     found += _pool_faults(settings.pools) + issuer_faults(settings.issuers)

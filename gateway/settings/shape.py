@@ -118,6 +118,20 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait_s: float = 0.25
 
 
+class SequenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many sequences are open at once on this host, and where they are remembered. Seconds.
+
+    `most_of_each` principal, rounded up to 64. `idle_s`: where the model's own time-out is not known. `redis_url`: the hosts
+    that share it go by the same sequences; None: each host by its own.
+    """
+
+    most: int = 65_536
+    most_of_each: int = 1024
+    idle_s: float = 60.0
+    redis_url: str | None = None
+    wait_s: float = 0.25
+
+
 class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`access`: a file path, `-` for standard output, or empty for none (default: logs/access.jsonl in the data folder).
 
@@ -168,6 +182,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     issuers: dict[str, Issuer] = {}
     policies: Policies = Policies()
     quota: Quota = Quota()
+    sequences: SequenceSettings = SequenceSettings()
     logs: Logs = Logs()
     samples: Samples = Samples()
     traces: Traces = Traces()

@@ -40,7 +40,8 @@ class Decide(Protocol):
 class Snapshot:
     """The immutable, compiled state that one worker serves from.
 
-    `permits` remembers decisions by (principal, key, roles, alias, action) for as long as this snapshot lives.
+    `permits` remembers decisions by (principal, key, roles, alias, action) for as long as this snapshot lives, `versions` the
+    targets that `target_of` has made.
     """
 
     __slots__ = (
@@ -51,11 +52,13 @@ class Snapshot:
         "installation",
         "key_ids",
         "keys",
+        "models",
         "permits",
         "pools",
         "quotas",
         "sampling",
         "version",
+        "versions",
     )
 
     def __init__(
@@ -70,6 +73,7 @@ class Snapshot:
         quotas: tuple[QuotaEntry, ...] = (),
         sampling: dict[str, SamplingEntry] | None = None,
         adapters: dict[str, Adapter] | None = None,
+        models: dict[str, ModelEntry] | None = None,
     ) -> None:
         self.version = version
         self.created_at = created_at
@@ -82,7 +86,16 @@ class Snapshot:
         self.quotas = quotas
         self.sampling = sampling or {}
         self.adapters = adapters or {}
+        self.models = models or {}
+        self.versions: dict[tuple[str, int], Target] = {}
         self.permits: dict[tuple[str, str, Roles, str, Action], Permit] = {}
+
+    def target_of(self, model: str, version: int) -> Target | None:
+        """A registered version, whatever alias leads to it; None where there is none. The same object each time."""
+        found = self.versions.get((model, version))
+        if found is None and model in self.models and version in self.models[model].versions:
+            found = self.versions[model, version] = _target(model, version, 0, "stable", self.models)
+        return found
 
 
 def compile_snapshot(document: SnapshotDocument, compile_policy: Callable[[PolicyEntry], Decide]) -> Snapshot:
@@ -116,6 +129,7 @@ def compile_snapshot(document: SnapshotDocument, compile_policy: Callable[[Polic
         document.quotas,
         {entry.name: entry.sampling for entry in document.aliases if entry.sampling is not None},
         {entry.name: entry.adapter for entry in document.aliases if entry.adapter is not None},
+        models,
     )
 
 

@@ -63,7 +63,7 @@ class Child:
                     *command,
                     str(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), begin.shares, begin.loads, *begin.sockets],
+                    pass_fds=[theirs.fileno(), begin.shares, begin.loads, begin.pins, *begin.sockets],
                 )
             except BaseException:
                 ours.close()

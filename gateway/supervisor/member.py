@@ -22,6 +22,7 @@ from gateway.supervisor.messages import (
     hear_first,
     to_worker,
 )
+from gateway.supervisor.pins import PinTable
 from gateway.supervisor.shares import Shares
 
 BEAT_S = 0.5
@@ -39,6 +40,7 @@ class Member:
         self.begin: Begin = hear_first(self._line)
         self.shares = Shares(self.begin.shares, self.begin.places)
         self.loads = OwnLoads(Loads(self.begin.loads, self.begin.places), self.begin.place)
+        self.pins = PinTable(self.begin.pins)
         self.sockets = [socket.socket(fileno=fd) for fd in self.begin.sockets]
         self._writer: asyncio.StreamWriter | None = None
 

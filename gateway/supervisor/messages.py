@@ -18,6 +18,7 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     places: int
     shares: int
     loads: int
+    pins: int
     sockets: list[int]
     secret: bytes
     settings: bytes

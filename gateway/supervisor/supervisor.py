@@ -11,6 +11,7 @@ from gateway.settings import Settings, SettingsError, settings_bytes
 from gateway.supervisor.child import Child
 from gateway.supervisor.loads import Loads
 from gateway.supervisor.messages import Begin
+from gateway.supervisor.pins import PinTable
 from gateway.supervisor.scrape import Scrape
 from gateway.supervisor.seat import Seat, end_of
 from gateway.supervisor.shares import ABSENT, Shares
@@ -46,6 +47,7 @@ class Supervisor:
         # Two for each worker while it is replaced, and one that is just ending.
         self.shares = Shares.create(3 * settings.workers)
         self.loads = Loads.create(self.shares.places)
+        self.pins = PinTable.create(settings.sequences.most)
         self.scrape = Scrape(self.seats, self.children, self.shares)
         self._settings = self._wanted = settings
         self._secret = secret
@@ -139,6 +141,7 @@ class Supervisor:
             places=self.shares.places,
             shares=self.shares.fd,
             loads=self.loads.fd,
+            pins=self.pins.fd,
             sockets=[sock.fileno() for sock in self._sockets],
             secret=self._secret,
             settings=settings_bytes(self._settings),

@@ -1,140 +1,21 @@
 """Pools of Triton endpoints: which endpoint gets a request, and the connections to it."""
 
 import asyncio
+import hashlib
 import time
 from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError, Kind, Source
 from gateway.observe import metrics
 from gateway.settings import Upstream
-from gateway.snapshot.endpoints import grpc_address, split_endpoint
 from gateway.types import Target
+from gateway.upstream.endpoint import Endpoint, Version
 from gateway.upstream.exchange import Exchange
+from gateway.upstream.state import StateGone, not_ready
 from gateway.upstream.triton_http import NotLoaded, TritonConnection
-from gateway.upstream.triton_reply import KnownReplies
 
 if TYPE_CHECKING:
     from gateway.upstream.triton_grpc import Channel
-
-Version = tuple[str, int]
-
-
-class Endpoint:
-    """One Triton server: its connections, its load and what the last probe found.
-
-    `versions` are the (model, version) pairs that are ready there; None where the server does not tell.
-    `lost_versions` are those that it was found not to have since the last probe began. `probed` once a probe has come to an end. `answered` is when it last answered a call whole, monotonic seconds.
-    """
-
-    def __init__(self, pool: str, url: str, settings: Upstream) -> None:
-        self.pool = pool
-        self.url = url
-        self.ready = False
-        self.versions: frozenset[Version] | None = frozenset()
-        self.lost_versions: set[Version] = set()
-        self.probed = False
-        self.detail = "not probed yet"
-        self.since = time.time()
-        self.in_flight = 0
-        self.answered = 0.0
-        self._settings = settings
-        self._known_replies = KnownReplies()
-        self._idle: list[TritonConnection] = []
-        self._closed = False
-        self._channel: Channel | None = None
-        self._grpc_address = grpc_address(url, None)
-        host, port = split_endpoint(url)
-        self.address = (host, port)
-        self._host = f"[{host}]:{port}".encode() if ":" in host else f"{host}:{port}".encode()
-        self.connecting = metrics.UPSTREAM_CONNECTIONS.of(pool, url)
-        self.failures = {
-            reason: metrics.UPSTREAM_FAILURES.labels(pool, url, reason)
-            for reason in ("connect", Kind.BAD_GATEWAY.value, Kind.DEADLINE.value)
-        }
-
-    def serves(self, version: Version) -> bool:
-        """Whether the endpoint is ready and has the version loaded, as far as it is known."""
-        return self.ready and (self.versions is None or version in self.versions)
-
-    def lost(self, version: Version) -> None:
-        """The server says that it does not have the version; so it is until a probe that begins from now on."""
-        self.lost_versions.add(version)
-        if self.versions is not None:
-            self.versions -= {version}
-
-    def idle_connection(self) -> TritonConnection | None:
-        """A connection that stands and carries nothing, if there is one; the one used last first."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                self.connecting.reused += 1
-                return connection
-        return None
-
-    async def connect(self, timeout_s: float) -> TritonConnection:
-        """A new connection. Raises `OSError`, `TimeoutError` among them."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(timeout_s):
-            _, connection = await loop.create_connection(self._new_connection, *self.address)
-        self.connecting.opened += 1
-        return connection
-
-    def speak_grpc_at(self, grpc_url: str | None) -> None:
-        """Where it speaks gRPC; None: where Triton does by its own convention."""
-        address = grpc_address(self.url, grpc_url)
-        if address != self._grpc_address:
-            self._grpc_address = address
-            self.drop_channel()
-
-    async def connect_grpc(self, timeout_s: float) -> "Channel":
-        """The channel to its gRPC port, connected. Raises `OSError`, `TimeoutError` among them."""
-        from gateway.upstream.triton_grpc import Channel
-
-        channel = self._channel
-        if channel is None:
-            channel = self._channel = Channel(*self._grpc_address, self._settings.max_message_bytes)
-        try:
-            await channel.connect(timeout_s)
-        except OSError:
-            # The next call tries anew: a channel that has failed waits before it does.
-            if channel is self._channel:
-                self.drop_channel()
-            raise
-        return channel
-
-    def drop_channel(self) -> None:
-        """Let go of the channel to its gRPC port, once what it carries has ended."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.retire()
-
-    def trim(self) -> None:
-        """Close connections that nothing was sent on for a while; the one used last is used first."""
-        if not self.ready:
-            # Its connection may be one that nobody ever hears of again.
-            self.drop_channel()
-        before = time.monotonic() - self._settings.idle_connection_s
-        while self._idle and self._idle[0].idle_since < before:
-            self._idle.pop(0).close()
-
-    def close(self) -> None:
-        """Drop the idle connections; those in use end with their exchange."""
-        self._closed = True
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
-        self.drop_channel()
-
-    def _new_connection(self) -> TritonConnection:
-        return TritonConnection(
-            self._host, self._settings.max_reply_header_bytes, self._known_replies, self._released
-        )
-
-    def _released(self, connection: TritonConnection) -> None:
-        if len(self._idle) < self._settings.max_idle_connections and not self._closed:
-            self._idle.append(connection)
-        else:
-            connection.close()
 
 
 class TritonPool:
@@ -207,6 +88,54 @@ class TritonPool:
                 again = False
             finally:
                 endpoint.in_flight -= 1
+
+    def place(self, target: Target, key: bytes) -> bytes:
+        """Where the state of `key` is to be kept: of those that serve the target, the same for everybody (rendezvous hashing).
+
+        Raises UNAVAILABLE where none does. Which others there are matters to no key but those of an endpoint that goes.
+        """
+        candidates = self._candidates((target.model, target.version))
+        if not candidates:
+            raise _not_served(target)
+        return max(
+            (endpoint.digest for endpoint in candidates),
+            key=lambda digest: hashlib.blake2b(key, key=digest, digest_size=8).digest(),
+        )
+
+    async def run_at(self, place: bytes, exchange: Exchange, target: Target, *, grpc: bool) -> None:
+        """Carry the exchange out where `place` said, or nowhere, once. Raises `StateGone` where no server is that place any more."""
+        endpoint = next((each for each in self.endpoints if each.digest == place), None)
+        if endpoint is None:
+            raise StateGone("endpoint")
+        if not endpoint.ready:
+            raise not_ready()
+        if not endpoint.serves((target.model, target.version)):
+            raise StateGone("unloaded")
+        endpoint.in_flight += 1
+        try:
+            if grpc:
+                channel = await self._channel_to(endpoint, exchange)
+                self._tell_sent(endpoint, exchange)
+                await channel.carry(exchange, target)
+            else:
+                connection = endpoint.idle_connection() or await self._connect(endpoint, exchange)
+                self._tell_sent(endpoint, exchange)
+                connection.begin(exchange)
+                await exchange.done
+            endpoint.answered = exchange.ended
+        except OSError as error:
+            raise not_ready() from error
+        except GatewayError as error:
+            self._may_ask_another(error, endpoint, exchange, target, again=False)
+            if isinstance(error, NotLoaded):
+                raise StateGone("unloaded") from error
+            raise
+        finally:
+            endpoint.in_flight -= 1
+
+    def _tell_sent(self, endpoint: Endpoint, exchange: Exchange) -> None:
+        if exchange.span is not None:
+            exchange.trace = exchange.span.sent(endpoint.url)
 
     async def _channel_to(self, endpoint: Endpoint, exchange: Exchange) -> "Channel":
         began = time.monotonic()

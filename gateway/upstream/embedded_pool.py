@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from gateway.upstream.embedded import EmbeddedEngine, EngineReply, EngineRequest
 from gateway.upstream.embedded.messages import Protocol as EngineProtocol
 from gateway.upstream.embedded.responses import Responses
 from gateway.upstream.exchange import Body, Exchange, Flow
+from gateway.upstream.state import StateGone
 
 
 class EmbeddedPool:
@@ -19,6 +21,7 @@ class EmbeddedPool:
 
     def __init__(self, engine: EmbeddedEngine, threads: int) -> None:
         self._engine = engine
+        self._place = secrets.token_bytes(8)
         self._versions = engine.ready_versions()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embedded")
 
@@ -29,6 +32,16 @@ class EmbeddedPool:
     async def run_grpc(self, exchange: Exchange, target: Target) -> None:
         """As `run`, with messages of `inference.GRPCInferenceService` for request and reply."""
         await self._run(exchange, target, "grpc")
+
+    def place(self, target: Target, key: bytes) -> bytes:
+        """This process: each worker has an engine of its own, whose models keep their state there."""
+        return self._place
+
+    async def run_at(self, place: bytes, exchange: Exchange, target: Target, *, grpc: bool) -> None:
+        """As `run` or `run_grpc`. Raises `StateGone` where the state is with another worker's engine."""
+        if place != self._place:
+            raise StateGone("worker")
+        await self._run(exchange, target, "grpc" if grpc else "http")
 
     async def _run(self, exchange: Exchange, target: Target, protocol: EngineProtocol) -> None:
         if (target.model, target.version) not in self._versions:

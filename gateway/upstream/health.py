@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.observe import metrics
 from gateway.settings import Upstream
-from gateway.upstream.balance import Endpoint, Version
+from gateway.upstream.endpoint import Endpoint, Version
 
 log = logging.getLogger(__name__)
 

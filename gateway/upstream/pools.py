@@ -12,7 +12,8 @@ from gateway.errors import GatewayError, Kind, Source
 from gateway.observe import metrics
 from gateway.settings import Upstream
 from gateway.types import Pool, Target
-from gateway.upstream.balance import Endpoint, TritonPool
+from gateway.upstream.balance import TritonPool
+from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.health import watch
 
@@ -25,6 +26,12 @@ class UpstreamPool(Protocol):
 
     async def run_grpc(self, exchange: Exchange, target: Target) -> None:
         """As `run`, with messages of `inference.GRPCInferenceService` for request and reply."""
+
+    def place(self, target: Target, key: bytes) -> bytes:
+        """Which of its servers is to keep the state of `key` (8 bytes stand for it). Raises UNAVAILABLE where none can."""
+
+    async def run_at(self, place: bytes, exchange: Exchange, target: Target, *, grpc: bool) -> None:
+        """As `run` or `run_grpc`, at that server only. Raises `StateGone` too."""
 
     def close(self) -> None:
         """Let go of what the pool holds."""

@@ -1,12 +1,13 @@
-"""Which tensors a model version takes and gives, as its server tells it."""
+"""What a model version's server tells of it: which tensors it takes and gives, and how long it keeps a sequence."""
 
 import asyncio
 import time
+from typing import TypeVar
 
 import msgspec
 
 from gateway.errors import GatewayError, Kind, Source
-from gateway.types import OPERATIONS, Target
+from gateway.types import OPERATIONS, OperationName, Target
 from gateway.upstream.exchange import Deadlines, Exchange, Headers, ReplySource
 from gateway.upstream.pools import UpstreamPool
 
@@ -54,8 +55,35 @@ class _Whole:
 
 async def ask_tensors(pool: UpstreamPool, target: Target, deadlines: Deadlines) -> VersionTensors:
     """Ask a server of the pool. Raises `GatewayError` when none that has the version tells."""
+    return await _ask(pool, target, deadlines, "metadata", VersionTensors)
+
+
+class SequenceBatching(msgspec.Struct, frozen=True):
+    """How a version keeps sequences: one that is left alone for `max_sequence_idle_microseconds` is forgotten (0: Triton's default)."""
+
+    max_sequence_idle_microseconds: int = 0
+
+
+class VersionConfig(msgspec.Struct, frozen=True):
+    """What stands in a version's configuration of sequences: its own batching, or that it is an ensemble of other models."""
+
+    sequence_batching: SequenceBatching | None = None
+    ensemble_scheduling: dict[str, msgspec.Raw] | None = None
+
+
+async def ask_config(pool: UpstreamPool, target: Target, deadlines: Deadlines) -> VersionConfig:
+    """Ask a server of the pool. Raises `GatewayError` when none that has the version tells."""
+    return await _ask(pool, target, deadlines, "config", VersionConfig)
+
+
+T = TypeVar("T")
+
+
+async def _ask(
+    pool: UpstreamPool, target: Target, deadlines: Deadlines, what: OperationName, kind: type[T]
+) -> T:
     reply = _Whole()
-    operation = OPERATIONS["metadata"]
+    operation = OPERATIONS[what]
     done = asyncio.get_running_loop().create_future()
     path = target.upstream_path + operation.suffix
     exchange = Exchange(operation, path, b"", None, reply, time.monotonic() + _LIMIT_S, done)
@@ -66,11 +94,11 @@ async def ask_tensors(pool: UpstreamPool, target: Target, deadlines: Deadlines) 
         deadlines.discard(exchange)
         exchange.abort()
     if reply.status != 200:
-        raise _unusable(f"status {reply.status} instead of metadata")
+        raise _unusable(f"status {reply.status} instead of {what}")
     try:
-        return msgspec.json.decode(reply.body, type=VersionTensors)
+        return msgspec.json.decode(reply.body, type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _unusable("metadata that cannot be read") from error
+        raise _unusable(f"{what} that cannot be read") from error
 
 
 def _unusable(what: str) -> GatewayError:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.dataplane.http.inspect import BodyInspector, RegionSearch, search_whole
+from gateway.dataplane.http.inspect import REGION, BodyInspector, KeySearch, search_whole
 from gateway.errors import GatewayError
 
 KEY = "shared_memory_region"
@@ -89,7 +89,7 @@ def string(value: str, draw: st.DrawFn) -> str:
 
 def finds(text: bytes, cuts: list[int]) -> bool:
     """Whether the search finds the key when the text arrives cut there."""
-    search = RegionSearch()
+    search = KeySearch(REGION)
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     try:
         for start, end in pairwise(edges):
@@ -162,7 +162,7 @@ def test_only_the_json_part_is_looked_at(noise: bytes, json_bytes: int) -> None:
 
 def test_a_long_pause_between_key_and_colon_hides_nothing() -> None:
     """JSON allows any number of spaces there, in any number of pieces."""
-    search = RegionSearch()
+    search = KeySearch(REGION)
     search.feed(b'{"shared_memory_region"')
     for _ in range(1000):
         search.feed(b"  \n\t" * 50)

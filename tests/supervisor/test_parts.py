@@ -61,7 +61,7 @@ def test_a_worker_is_told_the_very_settings() -> None:
     settings = Settings(workers=3, inference=Inference(drain_notice_s=0.25), logs=Logs(access="-"))
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        begin = Begin(2, 5, 9, 7, 6, [8, 9], b"secret", settings_bytes(settings))
+        begin = Begin(2, 5, 9, 7, 6, 4, [8, 9], b"secret", settings_bytes(settings))
         ours.sendall(framed(begin))
         found = hear_first(theirs)
         assert found == begin

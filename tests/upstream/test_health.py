@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gateway.settings import Upstream
-from gateway.upstream.balance import Endpoint
+from gateway.upstream.endpoint import Endpoint
 from gateway.upstream.health import probe, watch
 from tests.patience import PATIENT_S, in_time
 

@@ -8,7 +8,7 @@ import httpx
 from gateway.cli.doctor.findings import Finding, broken, ok, warning
 from gateway.settings import Settings
 from gateway.snapshot.document import PoolEntry, SnapshotDocument
-from gateway.upstream.balance import Version
+from gateway.upstream.endpoint import Version
 from gateway.upstream.health import probe
 
 Loaded = frozenset[Version] | None

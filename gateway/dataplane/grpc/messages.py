@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gateway.dataplane.sequences.asked import Asked, asked_of
 from gateway.errors import GatewayError, Kind, Source
 from gateway.types import Alias, Target
 from gateway.wire import (
@@ -36,6 +37,9 @@ _BOOL, _INT64, _STRING, _UINT64 = tag_of(1, VARINT), tag_of(2, VARINT), tag_of(3
 _CHOICES = frozenset({_BOOL, _INT64, _STRING, tag_of(4, 1), _UINT64})
 
 _REGION = b"shared_memory_region"
+_SEQUENCE = (b"sequence_id", b"sequence_start", b"sequence_end")
+# ModelStreamInferResponse, and ModelInferResponse within it.
+_ERROR, _REPLY = tag_of(1), tag_of(2)
 
 Parameter = tuple[int, Value] | None
 
@@ -50,8 +54,7 @@ class Named(msgspec.Struct, frozen=True, gc=False):
 class InferHead(msgspec.Struct, frozen=True, gc=False):
     """What the gateway needs of an inference request. `id` is the caller's own, `rows` are those of the batch, at least 1.
 
-    `timeout_s` is the protocol's parameter, in seconds; None where there is none. `sequence` tells sequences apart; empty
-    where the request is part of none.
+    `timeout_s` is the protocol's parameter, in seconds; None where there is none. `sequence` is the one that it is part of.
     """
 
     name: str
@@ -59,7 +62,7 @@ class InferHead(msgspec.Struct, frozen=True, gc=False):
     id: str
     rows: int
     timeout_s: float | None
-    sequence: bytes
+    sequence: Asked | None
 
 
 def read_named(message: bytes) -> Named:
@@ -81,7 +84,7 @@ def read_infer(message: bytes) -> InferHead:
     name = version = ""
     rows: int | None = None
     timeout: Parameter = None
-    sequence: Parameter = None
+    sequence: dict[bytes, Parameter] | None = None
     request_id = ""
     scan = Scan()
     try:
@@ -96,8 +99,9 @@ def read_infer(message: bytes) -> InferHead:
                 key, parameter = _parameter(scan, value)
                 if key == b"timeout":
                     timeout = parameter
-                elif key == b"sequence_id":
-                    sequence = parameter
+                elif key in _SEQUENCE:
+                    sequence = sequence or {}
+                    sequence[key] = parameter
             elif tag == _INPUTS:
                 found = _input_rows(scan, value)
                 rows = found if rows is None else rows
@@ -105,7 +109,7 @@ def read_infer(message: bytes) -> InferHead:
                 _look_for_region(scan, value, _OUTPUT_PARAMETERS)
     except Malformed as error:
         raise _no_message(error) from error
-    return InferHead(name, version, request_id, max(1, rows or 1), _timeout_s(timeout), _sequence(sequence))
+    return InferHead(name, version, request_id, max(1, rows or 1), _timeout_s(timeout), _asked(sequence))
 
 
 def _input_rows(scan: Scan, entry: Value) -> int:
@@ -154,12 +158,17 @@ def _timeout_s(parameter: Parameter) -> float | None:
     return micros / 1e6 if micros > 0 else None
 
 
-def _sequence(parameter: Parameter) -> bytes:
-    """A number or a text, whichever kind of parameter holds it; 0 and nothing are no sequence."""
-    if parameter is None:
-        return b""
-    value = parameter[1]
-    return bytes(value) if isinstance(value, memoryview) else b"%d" % value if value else b""
+def _asked(parameters: dict[bytes, Parameter] | None) -> Asked | None:
+    """Triton takes an int64 or a text for the id, and booleans beside it; it refuses all else itself."""
+    if parameters is None:
+        return None
+    kind, found = parameters.get(_SEQUENCE[0]) or (0, 0)
+    if kind == _STRING:
+        name: object = text_of(found)
+    else:
+        name = found if kind == _INT64 else None
+    start, end = (parameters.get(key) == (_BOOL, 1) for key in _SEQUENCE[1:])
+    return asked_of(name, start, end)
 
 
 def _bytes(value: Value) -> memoryview:
@@ -171,7 +180,49 @@ def _no_message(error: Malformed) -> GatewayError:
     return GatewayError(Kind.BAD_REQUEST, f"This is no message of the protocol: {error}.")
 
 
+def numbered(sequence_id: int | str, *, streamed: bool = False) -> bytes:
+    """What gives a message that it stands behind this id: a request, a reply, or (`streamed`) one within a reply of a stream."""
+    choice = written(3, sequence_id) if isinstance(sequence_id, str) else written(2, sequence_id)
+    entry = written(4, written(1, _SEQUENCE[0]) + written(2, choice))
+    return written(2, entry) if streamed else entry
+
+
 # --- replies ---
+
+
+def is_told(message: bytes, *, streamed: bool) -> bool:
+    """Whether a reply, or (`streamed`) the one within a reply of a stream, has a sequence's id among its parameters."""
+    scan = Scan()
+    try:
+        if streamed:
+            inner = (value for tag, value in scan.fields(memoryview(message)) if tag == _REPLY)
+            return any(_tells(scan, _bytes(value)) for value in inner)
+        return _tells(scan, memoryview(message))
+    except Malformed:
+        # Whatever this is, its caller will say so.
+        return False
+
+
+def _tells(scan: Scan, reply: memoryview) -> bool:
+    return any(
+        tag == _PARAMETERS and _parameter(scan, value)[0] == _SEQUENCE[0] for tag, value in scan.fields(reply)
+    )
+
+
+def error_words(message: bytes) -> str:
+    """What a reply of a stream says is wrong; empty where nothing is."""
+    if message[:1] != bytes([_ERROR]):
+        return ""
+    try:
+        return "".join(text_of(value) for tag, value in Scan().fields(memoryview(message)) if tag == _ERROR)
+    except Malformed:
+        return ""
+
+
+def said_again(words: str) -> bytes:
+    """What gives the reply of a stream that it stands behind these words."""
+    return written(1, words)
+
 
 READY = written(1, 1)
 """`ServerLiveResponse`, `ServerReadyResponse` and `ModelReadyResponse` that say yes; no is an empty message."""

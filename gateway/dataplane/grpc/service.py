@@ -24,6 +24,7 @@ from gateway.dataplane.grpc.messages import (
 )
 from gateway.dataplane.grpc.metadata import Head, read_metadata
 from gateway.dataplane.grpc.reply import Reply
+from gateway.dataplane.grpc.sequences import MessageSequence
 from gateway.dataplane.grpc.stream import Decoupled, Stream, StreamReply, answer_message, refuse_message
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.request_id import RequestIds
@@ -133,7 +134,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             message = await _message(context)
             named = read_infer(message) if operation.name == "infer" else read_named(message)
             _check_name(named.name)
-        return self._call(operation, head, named, WholeBody(message, json=False), reply, context, began)
+        return self._call(operation, head, named, WholeBody(message), reply, context, began)
 
     async def _serve(self, call: Call, reply: Reply) -> None:
         self.running.add(call.trail)
@@ -155,7 +156,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             await self._refused(method, error, reply, began)
         if not is_known(head.credentials, plane.snapshot, plane.digest_key, plane.tokens):
             reply.request_id = head.request_id or self._ids.new()
-            call = self._call(STREAM_INFER, head, _NOBODYS, WholeBody(b"", json=False), reply, context, began)
+            call = self._call(STREAM_INFER, head, _NOBODYS, WholeBody(b""), reply, context, began)
             try:
                 await pipeline.serve(call, plane)
             except GatewayError as error:
@@ -177,7 +178,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             named = read_infer(data)
             reply.message_id = named.id
             _check_name(named.name)
-            call = self._call(STREAM_INFER, head, named, WholeBody(data, json=False), reply, context, began)
+            call = self._call(STREAM_INFER, head, named, WholeBody(data), reply, context, began)
         except GatewayError as error:
             self._plane.recorder.refused(error, reply.request_id, method.encode(), head.trace, began, "grpc")
             await refuse_message(reply, error)
@@ -203,10 +204,12 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         began: float,
     ) -> Call:
         trail = reply.trail = Trail(began)
-        own_s = None
+        own_s = sequence = None
         if isinstance(named, InferHead):
             trail.inferences = named.rows
             own_s = named.timeout_s
+            if named.sequence is not None:
+                sequence = MessageSequence(body.take(), named.sequence)
         fields = head.trace.fields
         tracing = self._plane.tracing
         if tracing is not None:
@@ -231,6 +234,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             head.criticality,
             metadata_of_alias if operation.name == "metadata" else None,
             trail,
+            sequence=sequence,
         )
 
     def _timeout_s(
@@ -254,7 +258,7 @@ def _let_go(call: Call) -> None:
 
     Otherwise messages of a call that is over would stay until the garbage collector runs, which is late (`app.data`).
     """
-    call.body = None
+    call.body = call.sequence = None
     call.trail.exchange = call.trail.error = None
 
 

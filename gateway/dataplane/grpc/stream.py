@@ -176,7 +176,7 @@ class Stream:
         self._context = context
         self._answer = answer
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
-        self._sequences: dict[tuple[str, bytes], asyncio.Event] = {}
+        self._sequences: dict[tuple[str, str, int | str], asyncio.Event] = {}
         self._leaving = asyncio.Event()
 
     async def run(self) -> None:
@@ -206,10 +206,10 @@ class Stream:
     @contextlib.asynccontextmanager
     async def sequence(self, named: InferHead) -> AsyncIterator[None]:
         """The turn of a request among those of its sequence, which a model must see in order."""
-        if not named.sequence:
+        if named.sequence is None:
             yield
             return
-        key = (named.name, named.sequence)
+        key = (named.name, named.version, named.sequence.id)
         before, ended = self._sequences.get(key), asyncio.Event()
         self._sequences[key] = ended
         try:

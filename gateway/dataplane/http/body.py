@@ -52,7 +52,7 @@ class Gather:
 
 
 class IncomingBody:
-    """One body, as long as `length` says (None: chunked), at most `max_body_bytes`."""
+    """One body, as long as `length` says (None: chunked), at most `max_body_bytes`. `sequence_read`: what it says of one is known."""
 
     __slots__ = (
         "_encoding",
@@ -66,6 +66,7 @@ class IncomingBody:
         "complete",
         "length",
         "received",
+        "sequence_read",
     )
 
     def __init__(self, length: int | None, max_body_bytes: int, owner: BodyOwner) -> None:
@@ -75,6 +76,7 @@ class IncomingBody:
         self._max = max_body_bytes
         self._owner = owner
         self._looked_at = False
+        self.sequence_read = False
         self._encoding = b""
         self._json_bytes: int | None = None
         self._inspector: BodyInspector | None = None
@@ -132,6 +134,10 @@ class IncomingBody:
         self._encoding = encoding
         self._json_bytes = json_bytes
 
+    def json_seen(self) -> bytes:
+        """What has arrived of its JSON part; of a compressed body the first `SEEN_BYTES` at most."""
+        return (self.text() or b"") if self._encoding else self._waiting()[: self._json_bytes]
+
     def json_part(self, json_bytes: int | None) -> bytes:
         """The JSON part (the first `json_bytes`, or all), if it is here whole; else nothing."""
         first = self._waiting()
@@ -151,7 +157,9 @@ class IncomingBody:
             if self._pieces:
                 search_whole(self._pieces[0][: self._json_bytes])
             return
-        self._inspector = BodyInspector(self._encoding, self._json_bytes, self._max)
+        self._inspector = BodyInspector(
+            self._encoding, self._json_bytes, self._max, sequence_read=self.sequence_read
+        )
         for piece in self._pieces:
             self._inspector.feed(piece)
 

@@ -7,15 +7,15 @@ import msgspec
 
 from gateway.dataplane import about, pipeline
 from gateway.dataplane.call import Call, Trail
-from gateway.dataplane.http.body import IncomingBody
-from gateway.dataplane.http.head import Head
 from gateway.dataplane.http.known_heads import KnownHeads
 from gateway.dataplane.http.openai import OpenAIHandler
 from gateway.dataplane.http.reply import Reply
 from gateway.dataplane.http.request import Request
 from gateway.dataplane.http.routes import OPENAI, Route, Routes
+from gateway.dataplane.http.sequences import HttpSequence
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.rewrite import metadata_of_alias
+from gateway.dataplane.sequences.json_request import may_name_sequence
 from gateway.errors import GatewayError, Kind, Source
 
 _SERVER = msgspec.json.encode({"name": about.NAME, "version": about.VERSION, "extensions": about.EXTENSIONS})
@@ -80,7 +80,7 @@ class Handler:
             body if operation.method == b"POST" else None,
             reply,
             head.trace,
-            self._timeout_s(route, head, body),
+            self._plane.limits.max_deadline_s if operation.name == "generate_stream" else None,
             head.criticality,
             metadata_of_alias if operation.name == "metadata" else None,
             trail,
@@ -88,23 +88,11 @@ class Handler:
         reply.trail = trail
         if operation.name == "infer":
             body.look_at(head.content_encoding, head.json_bytes)
+            text = body.json_seen()
+            call.timeout_s = _timeout_s(text)
+            if may_name_sequence(text):
+                call.sequence = HttpSequence(head, body, self._plane.limits.max_body_bytes)
         return pipeline.serve(call, self._plane)
-
-    def _timeout_s(self, route: Route, head: Head, body: IncomingBody) -> float | None:
-        """The caller's own deadline: the protocol's `timeout` parameter (µs), where the JSON part has arrived whole."""
-        if route.operation.name == "generate_stream":
-            return self._plane.limits.max_deadline_s
-        if route.operation.name != "infer" or head.content_encoding:
-            return None
-        text = body.json_part(head.json_bytes)
-        if b'"timeout"' not in text:
-            return None
-        try:
-            timed = msgspec.json.decode(text, type=_Timed)
-        except (msgspec.DecodeError, RecursionError):
-            # Not the gateway's to judge: Triton says what is wrong with it.
-            return None
-        return timed.parameters.timeout / 1e6 if timed.parameters.timeout > 0 else None
 
     def _page(self, route: Route, reply: Reply) -> None:
         if route.page == "server":
@@ -120,3 +108,15 @@ class Handler:
                 # The document that follows is no part of a reply to HEAD.
                 close=route.head_only,
             )
+
+
+def _timeout_s(text: bytes) -> float | None:
+    """The caller's own deadline: the protocol's `timeout` parameter (µs), where the JSON part has arrived whole."""
+    if b'"timeout"' not in text:
+        return None
+    try:
+        timed = msgspec.json.decode(text, type=_Timed)
+    except (msgspec.DecodeError, RecursionError):
+        # Not the gateway's to judge: Triton says what is wrong with it.
+        return None
+    return timed.parameters.timeout / 1e6 if timed.parameters.timeout > 0 else None

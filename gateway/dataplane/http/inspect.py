@@ -1,4 +1,5 @@
-"""What must be seen of an inference request's body: that its JSON names no shared-memory region, and how large it is.
+"""What must be seen of an inference request's body: that its JSON names no shared-memory region, and no sequence that would go
+unseen, and how large it is.
 
 The body itself passes untouched. Only its JSON part is searched, in one pass as it arrives; a compressed body is
 decompressed for the search, and its size bounded, while the compressed bytes are what passes.
@@ -6,55 +7,109 @@ decompressed for the search, and its size bounded, while the compressed bytes ar
 
 import re
 import zlib
+from collections.abc import Callable
+
+import msgspec
 
 from gateway.dataplane.http.head import too_large
 from gateway.errors import GatewayError, Kind
+from gateway.upstream.exchange import SEEN_BYTES
 
-_WORD = b"shared_memory_region"
-# Any character of a JSON string may also be written as a \u escape (RFC 8259 section 7).
-_SPELLED = re.compile(
-    b"".join(b"(?:%c|\\\\u00(?i:%02x))" % (char, char) for char in _WORD) + rb'"[ \t\r\n]*(:?)'
-)
-_LONGEST_BYTES = len(_WORD) * 6 + 1
 _ESCAPES = b"\\u00"
 _STEP_BYTES = 256 * 1024
 
 
-class RegionSearch:
-    """Searches JSON text that arrives in pieces for a key `shared_memory_region`."""
+class Key(msgspec.Struct, frozen=True):
+    """A key that may not stand there, in all its spellings, and what is said where it does."""
 
-    def __init__(self) -> None:
+    word: bytes
+    spelled: re.Pattern[bytes]
+    refusal: Callable[[], GatewayError]
+
+
+class KeySearch:
+    """Searches JSON text that arrives in pieces for any of `keys`."""
+
+    __slots__ = ("_keys", "_longest_bytes", "_tail")
+
+    def __init__(self, *keys: Key) -> None:
+        self._keys = keys
+        self._longest_bytes = max(len(key.word) for key in keys) * 6 + 1
         self._tail = b""
 
     def feed(self, data: bytes) -> None:
-        """Search the next piece. Raises BAD_REQUEST when the key is there."""
+        """Search the next piece. Raises the key's refusal when one is there."""
         text = self._tail + data if self._tail else data
-        if _WORD in text or _ESCAPES in text:
-            for match in _SPELLED.finditer(text):
-                if match.group(1):
-                    raise GatewayError(
-                        Kind.BAD_REQUEST,
-                        "The request names a shared-memory region; send the tensors themselves.",
-                        close=True,
-                    )
-                if match.end() == len(text):
-                    # The word is whole and its colon, if one comes, is still to arrive.
-                    self._tail = _WORD + b'"'
-                    return
-        self._tail = text[-_LONGEST_BYTES:]
+        self._tail = text[-self._longest_bytes :]
+        escaped = _ESCAPES in text
+        for key in self._keys:
+            if escaped or key.word in text:
+                self._look(key, text)
+
+    def _look(self, key: Key, text: bytes) -> None:
+        for match in key.spelled.finditer(text):
+            if match.group(1):
+                raise key.refusal()
+            if match.end() == len(text):
+                # The word is whole and its colon, if one comes, is still to arrive.
+                self._tail = key.word + b'"'
+
+
+def _spelled(word: bytes) -> re.Pattern[bytes]:
+    # Any character of a JSON string may also be written as a \u escape (RFC 8259 section 7).
+    return re.compile(
+        b"".join(b"(?:%c|\\\\u00(?i:%02x))" % (char, char) for char in word) + rb'"[ \t\r\n]*(:?)'
+    )
+
+
+def _region() -> GatewayError:
+    return GatewayError(
+        Kind.BAD_REQUEST,
+        "The request names a shared-memory region; send the tensors themselves.",
+        close=True,
+    )
+
+
+def late_sequence() -> GatewayError:
+    """A sequence that was named too late to be followed."""
+    return GatewayError(
+        Kind.BAD_REQUEST,
+        f"The request names a sequence behind the first {SEEN_BYTES // 1024} KiB of JSON; put its parameters before its inputs, "
+        "or send its tensors in binary form.",
+        close=True,
+    )
+
+
+def unreadable_sequence() -> GatewayError:
+    """A sequence named in what is no JSON here, whatever it is to others."""
+    return GatewayError(Kind.BAD_REQUEST, "The request names a sequence, and its JSON cannot be read.")
+
+
+REGION = Key(b"shared_memory_region", _spelled(b"shared_memory_region"), _region)
+SEQUENCE = Key(b"sequence_id", _spelled(b"sequence_id"), late_sequence)
 
 
 def search_whole(text: bytes) -> None:
     """Search JSON text that is whole. Raises BAD_REQUEST when it names a shared-memory region."""
-    if _WORD in text or _ESCAPES in text:
-        RegionSearch().feed(text)
+    if REGION.word in text or _ESCAPES in text:
+        KeySearch(REGION).feed(text)
+
+
+def names_sequence(text: bytes) -> bool:
+    """Whether a JSON parser may see a key `sequence_id` in the text."""
+    return any(match.group(1) for match in SEQUENCE.spelled.finditer(text))
 
 
 class BodyInspector:
-    """Looks at one body of an `infer` call. `json_bytes` is how much of it is JSON; None: all."""
+    """Looks at one body of an `infer` call. `json_bytes` is how much of it is JSON; None: all.
 
-    def __init__(self, encoding: bytes, json_bytes: int | None, max_body_bytes: int) -> None:
-        self._search = RegionSearch()
+    A sequence may stand in it only where it was read already (`sequence_read`).
+    """
+
+    def __init__(
+        self, encoding: bytes, json_bytes: int | None, max_body_bytes: int, *, sequence_read: bool = False
+    ) -> None:
+        self._search = KeySearch(REGION) if sequence_read else KeySearch(REGION, SEQUENCE)
         self._json_left = json_bytes
         self._max = max_body_bytes
         self._seen = 0

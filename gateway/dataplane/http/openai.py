@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-import zlib
 from collections.abc import Awaitable
 
 from gateway.dataplane.call import Call, Trail
 from gateway.dataplane.http.body import Gather, IncomingBody
+from gateway.dataplane.http.decompress import decompressed
 from gateway.dataplane.http.head import Head, too_large
 from gateway.dataplane.http.reply import Reply
 from gateway.dataplane.http.request import Request
@@ -14,7 +14,7 @@ from gateway.dataplane.openai.body import HEADERS
 from gateway.dataplane.openai.calls import OpenAICalls
 from gateway.dataplane.openai.models import list_models, show_model
 from gateway.dataplane.plane import Plane
-from gateway.errors import GatewayError, Kind
+from gateway.errors import GatewayError
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of a body on /v1, where the settings allow no less: it is decoded, while every other caller waits."""
@@ -80,7 +80,7 @@ class OpenAIHandler:
             gather = Gather(most)
             body.start(gather)
             data = await gather.whole
-        return _plain(data, most) if encoding else data
+        return decompressed(data, most) if encoding else data
 
     def _call(self, request: Request, reply: Reply, head: Head) -> Call:
         assert request.route is not None
@@ -112,21 +112,3 @@ class OpenAIHandler:
             None,
             trail,
         )
-
-
-def _plain(data: bytes, most_bytes: int) -> bytes:
-    # 32 + 15: zlib and gzip formats are told apart by their headers (zlib manual, inflateInit2).
-    stream = zlib.decompressobj(47)
-    try:
-        plain = stream.decompress(data, most_bytes)
-    except zlib.error as error:
-        raise _not_compressed() from error
-    if stream.unconsumed_tail:
-        raise too_large(most_bytes)
-    if not stream.eof or stream.unused_data:
-        raise _not_compressed()
-    return plain
-
-
-def _not_compressed() -> GatewayError:
-    return GatewayError(Kind.BAD_REQUEST, "The body is not compressed as Content-Encoding says.")

@@ -56,7 +56,8 @@ def translate_embeddings(asked: EmbeddingsRequest, target: Target, call: Call, s
         "inputs": [{"name": adapter.input, "datatype": "BYTES", "shape": shape, "data": texts}],
         "outputs": [{"name": name, "parameters": {"binary_data": True}} for name in wanted],
     }
-    call.body = WholeBody(msgspec.json.encode(document), json=True)
+    text = msgspec.json.encode(document)
+    call.body = WholeBody(text, text=text)
     call.trail.expected_tokens = sum(map(estimate, texts))
     call.sink = Gathered(call.sink, call.trail, partial(_answer, asked, adapter, call.alias, call.trail))
 

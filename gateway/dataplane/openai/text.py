@@ -39,7 +39,8 @@ def translate_text(
     most = _most_tokens(asked, adapter)
     prompt = render(adapter.template, messages_of(asked)) if isinstance(asked, ChatRequest) else asked.prompt
     assert isinstance(prompt, str)
-    call.body = WholeBody(msgspec.json.encode(_fields(asked, adapter, prompt, most)), json=True)
+    text = msgspec.json.encode(_fields(asked, adapter, prompt, most))
+    call.body = WholeBody(text, text=text)
     prompt_tokens = estimate(prompt)
     call.trail.expected_tokens = prompt_tokens + most
     ending = Ending(asked.stops, most, limited=adapter.inputs.max_tokens is not None)

@@ -1,0 +1,69 @@
+"""Where pins are kept: in memory that the workers of this host share, or in a Redis that several hosts share."""
+
+from typing import Protocol
+
+from gateway.dataplane.sequences.names import Name
+from gateway.errors import GatewayError, Kind, Source
+from gateway.supervisor.pins import Busy, Full, Pin, PinTable, shelves_for
+
+
+class Pins(Protocol):
+    """The pins of open sequences. All verbs raise UNAVAILABLE where it cannot be said what is kept."""
+
+    async def find(self, name: Name) -> Pin | None:
+        """Where the sequence is; None where it is not open, as far as is known."""
+
+    async def keep(self, name: Name, pin: Pin, for_s: float) -> Full | None:
+        """Have it there for so many seconds; whose room is full where there is none for one more."""
+
+    async def extend(self, name: Name, life: int, for_s: float) -> None:
+        """Have it, if it is still the one of that `life`, stay for so long from now on."""
+
+    async def drop(self, name: Name, life: int) -> None:
+        """It, if it is still the one of that `life`, is over."""
+
+
+class HostPins:
+    """Those of one host, at most `most` of each tenant, which are counted in whole shelves."""
+
+    def __init__(self, table: PinTable, most: int) -> None:
+        self._table = table
+        self._most_shelves = shelves_for(most)
+
+    async def find(self, name: Name) -> Pin | None:
+        """As `Pins` says."""
+        try:
+            return self._table.find(name.tenant, name.key)
+        except Busy as error:
+            raise unsaid() from error
+
+    async def keep(self, name: Name, pin: Pin, for_s: float) -> Full | None:
+        """As `Pins` says."""
+        try:
+            return self._table.keep(name.tenant, name.key, pin, for_s, self._most_shelves)
+        except Busy as error:
+            raise unsaid() from error
+
+    async def extend(self, name: Name, life: int, for_s: float) -> None:
+        """As `Pins` says."""
+        try:
+            self._table.extend(name.tenant, name.key, life, for_s)
+        except Busy as error:
+            raise unsaid() from error
+
+    async def drop(self, name: Name, life: int) -> None:
+        """As `Pins` says."""
+        try:
+            self._table.drop(name.tenant, name.key, life)
+        except Busy as error:
+            raise unsaid() from error
+
+
+def unsaid() -> GatewayError:
+    """Nobody can say now where a sequence is, so its request goes nowhere."""
+    return GatewayError(
+        Kind.UNAVAILABLE,
+        "Where this sequence is kept cannot be told now; send the same request again shortly.",
+        source=Source.GATEWAY,
+        retry_after_s=1,
+    )
