@@ -17,7 +17,9 @@ from gateway.supervisor.pins import Pin
 from gateway.types import Alias, Permit, Target
 
 
-async def follow(request: SequenceRequest, target: Target, permit: Permit, call: Call, plane: Plane) -> Target:
+async def follow(
+    request: SequenceRequest, target: Target, permit: Permit, call: Call, plane: Plane
+) -> Target:
     """The target of the sequence that the call belongs to, if it does to one; else `target`, which it was resolved to.
 
     The call then goes upstream under an id that no other tenant has, to the place that the sequence has. Raises CONFLICT where that
@@ -57,7 +59,7 @@ async def _keep(name: Name, pin: Pin, idle_s: float, call: Call, plane: Plane, *
     allowed_s = limits.deadline_s if call.timeout_s is None else min(call.timeout_s, limits.max_deadline_s)
     for_s = allowed_s + idle_s + SLACK_S
     if not new:
-        await pins.extend(name, pin.life, for_s)
+        await pins.extend(name, pin, for_s)
     elif (full := await pins.keep(name, pin, for_s)) is not None:
         raise no_room(full, idle_s)
 
@@ -65,4 +67,6 @@ async def _keep(name: Name, pin: Pin, idle_s: float, call: Call, plane: Plane, *
 def _target_of(pin: Pin, alias: Alias, snapshot: Snapshot) -> Target | None:
     """The version that a sequence is on, also where its alias has moved on; None where it is registered no more."""
     live = alias.live.get(pin.version)
-    return live if live is not None and live.model == pin.model else snapshot.target_of(pin.model, pin.version)
+    return (
+        live if live is not None and live.model == pin.model else snapshot.target_of(pin.model, pin.version)
+    )

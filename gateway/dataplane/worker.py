@@ -176,6 +176,8 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._quota_store is not None:
             await self._quota_store.leave()
+        if self.plane.sequences is not None:
+            await self.plane.sequences.pins.close()
         await self.pools.close()
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close, _LAST_SPANS_S)

@@ -75,7 +75,8 @@ QUOTA_CALL_SECONDS = Histogram(
 )
 
 SEQUENCES_OPEN = Gauge(
-    "maas_sequences_open", "Sequences that are open and remembered on this host, through whichever worker they go."
+    "maas_sequences_open",
+    "Sequences that are open and remembered on this host, through whichever worker they go.",
 )
 SEQUENCES_LOST = Counter(
     "maas_sequences_lost_total",

@@ -15,7 +15,9 @@ from gateway.errors import GatewayError, Kind
 _ID = "sequence_id"
 _ESCAPE = b"\\u00"
 _KEY = b'"parameters"'
-_SPELLED_KEY = re.compile(b'"' + b"".join(b"(?:%c|\\\\u00(?i:%02x))" % (char, char) for char in b"parameters") + b'"')
+_SPELLED_KEY = re.compile(
+    b'"' + b"".join(b"(?:%c|\\\\u00(?i:%02x))" % (char, char) for char in b"parameters") + b'"'
+)
 _MOST_BYTES = 64 * 1024
 """Of parameters, which are read value by value."""
 
@@ -65,7 +67,9 @@ def _count(text: bytes) -> int:
 
 def _values(text: bytes) -> dict[str, object]:
     if len(text) > _MOST_BYTES:
-        raise GatewayError(Kind.BAD_REQUEST, f"The parameters of the request have more than {_MOST_BYTES} bytes.")
+        raise GatewayError(
+            Kind.BAD_REQUEST, f"The parameters of the request have more than {_MOST_BYTES} bytes."
+        )
     try:
         found = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:

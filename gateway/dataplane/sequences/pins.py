@@ -16,11 +16,14 @@ class Pins(Protocol):
     async def keep(self, name: Name, pin: Pin, for_s: float) -> Full | None:
         """Have it there for so many seconds; whose room is full where there is none for one more."""
 
-    async def extend(self, name: Name, life: int, for_s: float) -> None:
-        """Have it, if it is still the one of that `life`, stay for so long from now on."""
+    async def extend(self, name: Name, pin: Pin, for_s: float) -> None:
+        """Have it stay for so long from now on, if it is still this one and did not begin anew meanwhile."""
 
-    async def drop(self, name: Name, life: int) -> None:
-        """It, if it is still the one of that `life`, is over."""
+    async def drop(self, name: Name, pin: Pin) -> None:
+        """It is over, if it is still this one."""
+
+    async def close(self) -> None:
+        """Nothing is asked any more."""
 
 
 class HostPins:
@@ -44,19 +47,22 @@ class HostPins:
         except Busy as error:
             raise unsaid() from error
 
-    async def extend(self, name: Name, life: int, for_s: float) -> None:
+    async def extend(self, name: Name, pin: Pin, for_s: float) -> None:
         """As `Pins` says."""
         try:
-            self._table.extend(name.tenant, name.key, life, for_s)
+            self._table.extend(name.tenant, name.key, pin.life, for_s)
         except Busy as error:
             raise unsaid() from error
 
-    async def drop(self, name: Name, life: int) -> None:
+    async def drop(self, name: Name, pin: Pin) -> None:
         """As `Pins` says."""
         try:
-            self._table.drop(name.tenant, name.key, life)
+            self._table.drop(name.tenant, name.key, pin.life)
         except Busy as error:
             raise unsaid() from error
+
+    async def close(self) -> None:
+        """As `Pins` says: the table is the host's."""
 
 
 def unsaid() -> GatewayError:

@@ -40,11 +40,11 @@ class Place(msgspec.Struct, frozen=True):
         if exchange.status >= 400:
             await self._forget_new()
         elif self.idle_s and self.asked.end:
-            await self.pins.drop(self.name, self.pin.life)
+            await self.pins.drop(self.name, self.pin)
         elif self.idle_s:
-            await self.pins.extend(self.name, self.pin.life, self.idle_s + SLACK_S)
+            await self.pins.extend(self.name, self.pin, self.idle_s + SLACK_S)
 
     async def _forget_new(self) -> None:
         """What was not begun is not open. What was may go on: its caller can send the request again."""
         if self.new and self.idle_s:
-            await self.pins.drop(self.name, self.pin.life)
+            await self.pins.drop(self.name, self.pin)
