@@ -118,6 +118,7 @@ class PinTable:
             if place is not None and self._row(place)[1] == life:
                 at = self._keys + place * _KEY_BYTES
                 self._memory[at : at + _KEY_BYTES] = _NO_KEY
+                self._free_if_bare(place // PLACES)
 
     def open(self) -> int:
         """How many sequences are open. Some microseconds for each that was, so not for every request."""
@@ -147,6 +148,11 @@ class PinTable:
         shelf = place // PLACES
         if until > self._moment_of(shelf):
             _MOMENT.pack_into(self._memory, self._latest + shelf * _MOMENT.size, until)
+
+    def _free_if_bare(self, shelf: int) -> None:
+        at = self._keys + shelf * PLACES * _KEY_BYTES
+        if self._memory[at : at + PLACES * _KEY_BYTES] == _NO_KEY * PLACES:
+            _MOMENT.pack_into(self._memory, self._latest + shelf * _MOMENT.size, 0.0)
 
     # --- places ---
 

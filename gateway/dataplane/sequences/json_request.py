@@ -41,11 +41,13 @@ class JsonRequest:
             self._top = _members.decode(text)
             raw = self._top.get("parameters")
             self._parameters = {} if raw is None or not bytes(raw).startswith(b"{") else _members.decode(raw)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Unreadable from error
         self.asked: Asked | None = None
-        if raw is not None and _ID in self._parameters:
+        if raw is not None:
+            # Also where this one names no sequence: the other one may.
             _look_for_two(text, self._top)
+        if raw is not None and _ID in self._parameters:
             values = _values(bytes(raw))
             self.asked = asked_of(values[_ID], values.get("sequence_start"), values.get("sequence_end"))
 
