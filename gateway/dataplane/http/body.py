@@ -5,7 +5,7 @@ import zlib
 from typing import Protocol
 
 from gateway.dataplane.http.head import json_part_too_long, too_large
-from gateway.dataplane.http.inspect import BodyInspector, search_whole
+from gateway.dataplane.http.inspect import BodyInspector, search_unread, search_whole
 from gateway.errors import GatewayError
 from gateway.upstream.exchange import SEEN_BYTES, Receiver
 
@@ -128,15 +128,18 @@ class IncomingBody:
                 return
             self._receiver.body_end()
 
-    def look_at(self, encoding: bytes, json_bytes: int | None) -> None:
-        """Have its JSON part looked at once it is opened: the first `json_bytes`, or all, of what `encoding` holds."""
+    def look_at(self, encoding: bytes, json_bytes: int | None) -> bytes:
+        """Have its JSON part looked at once it is opened: the first `json_bytes`, or all, of what `encoding` holds.
+
+        What has arrived of that part; of a compressed body the first `SEEN_BYTES` at most.
+        """
         self._looked_at = True
         self._encoding = encoding
         self._json_bytes = json_bytes
-
-    def json_seen(self) -> bytes:
-        """What has arrived of its JSON part; of a compressed body the first `SEEN_BYTES` at most."""
-        return (self.text() or b"") if self._encoding else self._waiting()[: self._json_bytes]
+        if encoding:
+            return self.text() or b""
+        first = self._waiting()
+        return first if json_bytes is None else first[:json_bytes]
 
     def json_part(self, json_bytes: int | None) -> bytes:
         """The JSON part (the first `json_bytes`, or all), if it is here whole; else nothing."""
@@ -155,7 +158,8 @@ class IncomingBody:
             self._check_json_part()
         if self.complete and not self._encoding and len(self._pieces) <= 1:
             if self._pieces:
-                search_whole(self._pieces[0][: self._json_bytes])
+                search = search_whole if self.sequence_read else search_unread
+                search(self._pieces[0][: self._json_bytes])
             return
         self._inspector = BodyInspector(
             self._encoding, self._json_bytes, self._max, sequence_read=self.sequence_read

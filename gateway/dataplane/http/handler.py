@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.dataplane import about, pipeline
 from gateway.dataplane.call import Call, Trail
+from gateway.dataplane.http.inspect import may_name_sequence
 from gateway.dataplane.http.known_heads import KnownHeads
 from gateway.dataplane.http.openai import OpenAIHandler
 from gateway.dataplane.http.reply import Reply
@@ -15,7 +16,6 @@ from gateway.dataplane.http.routes import OPENAI, Route, Routes
 from gateway.dataplane.http.sequences import HttpSequence
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.rewrite import metadata_of_alias
-from gateway.dataplane.sequences.json_request import may_name_sequence
 from gateway.errors import GatewayError, Kind, Source
 
 _SERVER = msgspec.json.encode({"name": about.NAME, "version": about.VERSION, "extensions": about.EXTENSIONS})
@@ -87,11 +87,14 @@ class Handler:
         )
         reply.trail = trail
         if operation.name == "infer":
-            body.look_at(head.content_encoding, head.json_bytes)
-            text = body.json_seen()
-            call.timeout_s = _timeout_s(text)
-            if may_name_sequence(text):
+            text = body.look_at(head.content_encoding, head.json_bytes)
+            if b'"timeout"' in text:
+                call.timeout_s = _timeout_s(text)
+            # Most texts have neither: they are told by two looks, without a call.
+            if b"sequence_id" in text or (b"\\" in text and may_name_sequence(text)):
                 call.sequence = HttpSequence(head, body, self._plane.limits.max_body_bytes)
+            else:
+                body.sequence_read = body.complete and not head.content_encoding
         return pipeline.serve(call, self._plane)
 
     def _page(self, route: Route, reply: Reply) -> None:
@@ -112,8 +115,6 @@ class Handler:
 
 def _timeout_s(text: bytes) -> float | None:
     """The caller's own deadline: the protocol's `timeout` parameter (µs), where the JSON part has arrived whole."""
-    if b'"timeout"' not in text:
-        return None
     try:
         timed = msgspec.json.decode(text, type=_Timed)
     except (msgspec.DecodeError, RecursionError):

@@ -15,8 +15,13 @@ from gateway.dataplane.http.head import too_large
 from gateway.errors import GatewayError, Kind
 from gateway.upstream.exchange import SEEN_BYTES
 
-_ESCAPES = b"\\u00"
+_BACKSLASH, _ESCAPE = b"\\", b"\\u00"
 _STEP_BYTES = 256 * 1024
+
+
+def has_escapes(text: bytes) -> bool:
+    """Whether JSON text has an escape of a letter in it. One byte is looked for first: that is several times as fast."""
+    return _BACKSLASH in text and _ESCAPE in text
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -41,7 +46,7 @@ class KeySearch:
         """Search the next piece. Raises the key's refusal when one is there."""
         text = self._tail + data if self._tail else data
         self._tail = text[-self._longest_bytes :]
-        escaped = _ESCAPES in text
+        escaped = has_escapes(text)
         for key in self._keys:
             if escaped or key.word in text:
                 self._look(key, text)
@@ -91,8 +96,18 @@ SEQUENCE = Key(b"sequence_id", _spelled(b"sequence_id"), late_sequence)
 
 def search_whole(text: bytes) -> None:
     """Search JSON text that is whole. Raises BAD_REQUEST when it names a shared-memory region."""
-    if REGION.word in text or _ESCAPES in text:
+    if REGION.word in text or (_BACKSLASH in text and _ESCAPE in text):
         KeySearch(REGION).feed(text)
+
+
+def search_unread(text: bytes) -> None:
+    """As `search_whole`, where it has not been read which sequence the text names: then it may name none."""
+    KeySearch(REGION, SEQUENCE).feed(text)
+
+
+def may_name_sequence(text: bytes) -> bool:
+    """Whether JSON text, or a part of it, has the parameter's name in it, or an escape that may hide it."""
+    return SEQUENCE.word in text or has_escapes(text)
 
 
 def names_sequence(text: bytes) -> bool:

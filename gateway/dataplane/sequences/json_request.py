@@ -24,11 +24,6 @@ _MOST_BYTES = 64 * 1024
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def may_name_sequence(text: bytes) -> bool:
-    """Whether JSON text, or a part of it, has the parameter's name in it, or an escape that may hide it."""
-    return b"sequence_id" in text or _ESCAPE in text
-
-
 class Unreadable(ValueError):
     """This text is not read as JSON here; it may be in another place."""
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dataplane.http.inspect import names_sequence
+from gateway.dataplane.http.inspect import may_name_sequence, names_sequence
 from gateway.dataplane.sequences.asked import Asked, asked_of
-from gateway.dataplane.sequences.json_request import JsonRequest, Unreadable, may_name_sequence, own_id_text
+from gateway.dataplane.sequences.json_request import JsonRequest, Unreadable, own_id_text
 from gateway.dataplane.sequences.names import name_of
 from gateway.errors import GatewayError, Kind
 
