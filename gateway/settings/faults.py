@@ -61,10 +61,19 @@ def find_faults(settings: Settings) -> list[str]:
             found.append(f"{where}: must be a port between 0 and 65535, is {port}")
     if not 1 <= settings.workers <= MOST_WORKERS:
         found.append(f"workers: must be between 1 and {MOST_WORKERS}, is {settings.workers}")
-    if settings.quota.workers > _MOST_SHARING:
-        found.append(f"quota.workers: must be at most {_MOST_SHARING}, is {settings.quota.workers}")
     if settings.samples.url is not None and "@" in settings.samples.url.partition("://")[2].partition("/")[0]:
         found.append("samples.url: holds no credentials; give them to the store's driver in its own way")
+    found += _sharing_faults(settings)
+    if settings.secret is not None and len(settings.secret) < 32:
+        found.append("secret: at least 32 characters, from a good random source")
+    found += _pool_faults(settings.pools) + issuer_faults(settings.issuers)
+    return found + trace_faults(settings.traces)
+
+
+def _sharing_faults(settings: Settings) -> list[str]:
+    found: list[str] = []
+    if settings.quota.workers > _MOST_SHARING:
+        found.append(f"quota.workers: must be at most {_MOST_SHARING}, is {settings.quota.workers}")
     for where, url in (
         ("quota.redis_url", settings.quota.redis_url),
         ("sequences.redis_url", settings.sequences.redis_url),
@@ -73,10 +82,7 @@ def find_faults(settings: Settings) -> list[str]:
             found.append(f"{where}: must be redis://HOST:PORT/NUMBER, rediss://… or unix:///PATH")
     if settings.sequences.most > _MOST_SEQUENCES:
         found.append(f"sequences.most: must be at most {_MOST_SEQUENCES}, is {settings.sequences.most}")
-    if settings.secret is not None and len(settings.secret) < 32:
-        found.append("secret: at least 32 characters, from a good random source")
-    found += _pool_faults(settings.pools) + issuer_faults(settings.issuers)
-    return found + trace_faults(settings.traces)
+    return found
 
 
 def _pool_faults(pools: Mapping[str, PoolSettings]) -> list[str]:

@@ -73,7 +73,6 @@ class Snapshot:
         quotas: tuple[QuotaEntry, ...] = (),
         sampling: dict[str, SamplingEntry] | None = None,
         adapters: dict[str, Adapter] | None = None,
-        models: dict[str, ModelEntry] | None = None,
     ) -> None:
         self.version = version
         self.created_at = created_at
@@ -86,7 +85,7 @@ class Snapshot:
         self.quotas = quotas
         self.sampling = sampling or {}
         self.adapters = adapters or {}
-        self.models = models or {}
+        self.models: dict[str, ModelEntry] = {}
         self.versions: dict[tuple[str, int], Target] = {}
         self.permits: dict[tuple[str, str, Roles, str, Action], Permit] = {}
 
@@ -112,7 +111,7 @@ def compile_snapshot(document: SnapshotDocument, compile_policy: Callable[[Polic
     if problems or decide is None:
         raise SnapshotInvalid(problems)
     models = {model.name: model for model in document.models}
-    return Snapshot(
+    snapshot = Snapshot(
         document.version,
         document.created_at,
         document.installation,
@@ -129,8 +128,9 @@ def compile_snapshot(document: SnapshotDocument, compile_policy: Callable[[Polic
         document.quotas,
         {entry.name: entry.sampling for entry in document.aliases if entry.sampling is not None},
         {entry.name: entry.adapter for entry in document.aliases if entry.adapter is not None},
-        models,
     )
+    snapshot.models = models
+    return snapshot
 
 
 def empty_snapshot() -> Snapshot:

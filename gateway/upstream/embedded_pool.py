@@ -34,7 +34,7 @@ class EmbeddedPool:
         await self._run(exchange, target, "grpc")
 
     def place(self, target: Target, key: bytes) -> bytes:
-        """This process: each worker has an engine of its own, whose models keep their state there."""
+        """Here: each worker has an engine of its own, whose models keep their state in its process."""
         return self._place
 
     async def run_at(self, place: bytes, exchange: Exchange, target: Target, *, grpc: bool) -> None:

@@ -98,9 +98,7 @@ def pair(started: Pair) -> Iterator[Pair]:
 
 def told(talk: Talk) -> dict[str, Any]:
     """The JSON that a server was sent."""
-    length = dict((name.lower(), value) for name, value in talk.fields).get(
-        b"inference-header-content-length"
-    )
+    length = {name.lower(): value for name, value in talk.fields}.get(b"inference-header-content-length")
     found: dict[str, Any] = json.loads(talk.body if length is None else talk.body[: int(length)])
     return found
 
@@ -311,15 +309,15 @@ def test_hosts_that_share_a_redis_go_by_the_same_places(tmp_path: Path) -> None:
             until_answered(gateway.address)
         here, there = Pair(old, server), Pair(new, server)
 
-        def by(pair: Pair, name: str, **flags: bool) -> str | None:
-            return pair.ask(name, **flags).header("Maas-Served-By")
+        def by(pair: Pair, name: str, *, start: bool = False, end: bool = False) -> str | None:
+            return pair.ask(name, sequence_start=start, sequence_end=end).header("Maas-Served-By")
 
-        assert by(here, "shared", sequence_start=True) == "m/1"
-        assert by(there, "own", sequence_start=True) == "m/2"
+        assert by(here, "shared", start=True) == "m/1"
+        assert by(there, "own", start=True) == "m/2"
         assert (by(there, "shared"), by(here, "own")) == ("m/1", "m/2")
         numbers = {told(talk)["parameters"]["sequence_id"] for _, talk in there.inferences}
         assert len(numbers) == 2
-        assert by(there, "shared", sequence_end=True) == "m/1"
+        assert by(there, "shared", end=True) == "m/1"
         assert by(there, "shared") == "m/2"
         redis.kill()
         reply = here.ask("own")

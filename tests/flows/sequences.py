@@ -56,8 +56,8 @@ def build(folder: Path) -> None:
     shutil.copytree(SAMPLES / MODEL, folder / MODEL)
     shutil.copytree(folder / MODEL / "1", folder / MODEL / "2")
     shutil.copytree(folder / MODEL, folder / "leaving")
-    config = folder / "leaving" / "config.pbtxt"
-    config.write_text(config.read_text().replace(f'"{MODEL}"', '"leaving"'))
+    path = folder / "leaving" / "config.pbtxt"
+    path.write_text(path.read_text().replace(f'"{MODEL}"', '"leaving"'))
     for name, config in (("tells", TELLS_CONFIG), ("ensemble", ENSEMBLE)):
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "config.pbtxt").write_text(config)

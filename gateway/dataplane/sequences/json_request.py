@@ -25,7 +25,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Unreadable(ValueError):
-    """This text is not read as JSON here; it may be in another place."""
+    """The text is no JSON here; others may read it."""
 
 
 class JsonRequest:

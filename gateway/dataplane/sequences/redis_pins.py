@@ -64,7 +64,12 @@ class RedisPins:
         self._client()
         assert self._script is not None
         keys = [_PREFIX + name.key, _PREFIX + b"of:" + name.tenant]
-        arguments = [verb, msgspec.msgpack.encode(pin), int(for_s * 1000), self._most]
+        arguments: list[bytes | str | int] = [
+            verb,
+            msgspec.msgpack.encode(pin),
+            max(1, int(for_s * 1000)),
+            self._most,
+        ]
         done: int = await self._in_time(self._script(keys=keys, args=arguments))
         return done
 
