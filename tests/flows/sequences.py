@@ -42,13 +42,12 @@ ensemble_scheduling { step [ { model_name: "tells" model_version: -1
 
 
 class Scene(NamedTuple):
-    """A gateway, two applications of different tenants, and the two servers of its pool."""
+    """A gateway, two applications that are different tenants, and the servers of its pool."""
 
     gateway: Gateway
     shop: Key
     bank: Key
-    here: TritonServer
-    there: TritonServer
+    servers: tuple[TritonServer, ...] = ()
 
 
 def build(folder: Path) -> None:

@@ -48,7 +48,7 @@ def scene(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
         operator.alias("told", "ensemble@1", team=TEAM)
         operator.role("app:shop", "consumer", TEAM)
         operator.role("app:bank", "consumer", TEAM)
-        found = Scene(gateway, operator.key("app:shop"), operator.key("app:bank"), here, there)
+        found = Scene(gateway, operator.key("app:shop"), operator.key("app:bank"), (here, there))
         for alias in ("sum", "both", "told"):
             wait_until(partial(answers, found, alias), f"{alias} is served")
         yield found
@@ -119,7 +119,7 @@ def test_what_has_not_begun_is_told_so_in_tritons_words(scene: Scene) -> None:
 def test_a_reply_that_tells_the_id_tells_the_callers_own(scene: Scene, name: int | str) -> None:
     """Ensembles do. Their models are told the gateway's number, which is the same each time and another one for each tenant."""
     direct = httpx.post(
-        f"{scene.here.http_url}/v2/models/ensemble/versions/1/infer",
+        f"{scene.servers[0].http_url}/v2/models/ensemble/versions/1/infer",
         json={
             "inputs": [{"name": "INPUT", "datatype": "INT32", "shape": [1], "data": [1]}],
             "parameters": {"sequence_id": name, "sequence_start": True},
@@ -127,7 +127,10 @@ def test_a_reply_that_tells_the_id_tells_the_callers_own(scene: Scene, name: int
         trust_env=False,
         timeout=PATIENT_S,
     ).json()
-    told = [ask(scene, "told", 1, key, sequence_id=name, sequence_start=True) for key in scene[1:3] * 2]
+    told = [
+        ask(scene, "told", 1, key, sequence_id=name, sequence_start=True)
+        for key in (scene.shop, scene.bank) * 2
+    ]
     ids = [reply.json()["outputs"][0]["data"][0] for reply in told]
     assert ids[:2] == ids[2:]
     assert ids[0] != ids[1]
@@ -263,15 +266,16 @@ def test_how_many_are_open_is_counted_once_for_the_host(scene: Scene) -> None:
 def test_a_server_that_dies_takes_its_sequences_and_no_others(scene: Scene, models: Path) -> None:
     """503 while it is away, 409 once it is none of the pool's; what is at the other one goes on."""
     names = [next(IDS) for _ in range(16)]
+    here, there = scene.servers
     with (
         start_triton(models) as third,
         scene.gateway.operator() as operator,
     ):
         operator.pool(
             "pair",
-            scene.here.http_url,
+            here.http_url,
             third.http_url,
-            grpc=[scene.here.grpc_target, third.grpc_target],
+            grpc=[here.grpc_target, third.grpc_target],
         )
         wait_until(lambda: used(scene, third, names), "the third server has some of them")
         third.process.kill()
@@ -283,9 +287,9 @@ def test_a_server_that_dies_takes_its_sequences_and_no_others(scene: Scene, mode
         assert {(reply.status_code, reply.headers["Retry-After"]) for reply in again} == {(503, "1")}
         operator.pool(
             "pair",
-            scene.here.http_url,
-            scene.there.http_url,
-            grpc=[scene.here.grpc_target, scene.there.grpc_target],
+            here.http_url,
+            there.http_url,
+            grpc=[here.grpc_target, there.grpc_target],
         )
 
         def told() -> bool:
