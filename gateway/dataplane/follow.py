@@ -9,9 +9,8 @@ import secrets
 from gateway.dataplane.call import Call, SequenceRequest
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.resolve import target_for
-from gateway.dataplane.sequences.lost import lost, no_room
-from gateway.dataplane.sequences.names import Name
-from gateway.dataplane.sequences.place import SLACK_S, Place
+from gateway.dataplane.sequences.lost import lost
+from gateway.dataplane.sequences.place import Place
 from gateway.snapshot.compile import Snapshot
 from gateway.supervisor.pins import Pin
 from gateway.types import Alias, Permit, Target
@@ -23,7 +22,7 @@ async def follow(
     """The target of the sequence that the call belongs to, if it does to one; else `target`, which it was resolved to.
 
     The call then goes upstream under an id that no other tenant has, to the place that the sequence has. Raises CONFLICT where that
-    is gone, QUOTA_EXCEEDED or UNAVAILABLE where a sequence has no room, and as `SequenceRequest.read`.
+    is gone, UNAVAILABLE where it cannot be told or no server is ready to be it, and as `SequenceRequest.read`.
     """
     asked = await request.read(call)
     if asked is None:
@@ -45,23 +44,9 @@ async def follow(
             raise lost("version", asked.id)
         target = found
     idle_s = await sequences.idle_s(target, plane.pools.get(target.pool))
-    if idle_s:
-        await _keep(name, pin, idle_s, call, plane, new=new)
     call.place = Place(asked, name, pin, new, idle_s, sequences.pins)
     request.send_as(call, asked, name.upstream_id)
     return target
-
-
-async def _keep(name: Name, pin: Pin, idle_s: float, call: Call, plane: Plane, *, new: bool) -> None:
-    """Have it remembered for as long as the call may take, and its server then waits for the next one."""
-    assert plane.sequences is not None
-    pins, limits = plane.sequences.pins, plane.limits
-    allowed_s = limits.deadline_s if call.timeout_s is None else min(call.timeout_s, limits.max_deadline_s)
-    for_s = allowed_s + idle_s + SLACK_S
-    if not new:
-        await pins.extend(name, pin, for_s)
-    elif (full := await pins.keep(name, pin, for_s)) is not None:
-        raise no_room(full, idle_s)
 
 
 def _target_of(pin: Pin, alias: Alias, snapshot: Snapshot) -> Target | None:

@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli.doctor import planes, quota_store, workers
+from gateway.cli.doctor import planes, quota_store, sequence_store, workers
 from gateway.cli.doctor.findings import Finding
 from gateway.cli.doctor.retiring import judge
 from gateway.cli.doctor.serving import look_at_serving
 from gateway.cli.main import maas
 from gateway.db import session
-from gateway.settings import Quota, Settings, load_settings
+from gateway.settings import Quota, SequenceSettings, Settings, load_settings
 from gateway.snapshot.document import (
     AliasEntry,
     DeprecationEntry,
@@ -316,3 +316,19 @@ def test_the_store_of_shared_quotas_is_asked(own_redis: Redis) -> None:
     assert "start it, or correct quota.redis_url" in gone.todo
     assert look(own_redis.url, role="control") == look(None) == []
     assert [each.severity for each in look(None, workers=2)] == ["ok"]
+
+
+def test_the_store_of_shared_sequences_is_asked(own_redis: Redis) -> None:
+    """Without it requests of sequences are refused, so something is broken."""
+
+    def look(url: str | None, **settings: Any) -> list[Finding]:
+        found = Settings(sequences=SequenceSettings(redis_url=url), **settings)
+        return list(sequence_store.look_at_sequence_store(found))
+
+    (good,) = look(own_redis.url)
+    assert (good.severity, good.found) == ("ok", f"are remembered in the Redis at 127.0.0.1:{own_redis.port}")
+    own_redis.kill()
+    (gone,) = look(own_redis.url)
+    assert gone.severity == "broken"
+    assert "sequences.redis_url" in gone.todo
+    assert look(own_redis.url, role="control") == look(None) == []

@@ -55,6 +55,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
         quota_store,
         retiring,
         samples,
+        sequence_store,
         serving,
         workers,
     )
@@ -63,6 +64,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     yield from issuers.look_at_issuers(settings)
     yield from collector.look_at_collector(settings)
     yield from quota_store.look_at_quota_store(settings)
+    yield from sequence_store.look_at_sequence_store(settings)
     yield from planes.look_at_database(settings)
     yield from planes.look_at_control_plane(settings)
     newest = planes.published(settings)

@@ -23,7 +23,7 @@ def look_at_quota_store(settings: Settings) -> Iterator[Finding]:
     from gateway.dataplane.quota.probe import StoreRefused, ask_store
 
     try:
-        yield ok(_CHECK, f"are counted in the Redis at {ask_store(settings.quota)}")
+        yield ok(_CHECK, f"are counted in the Redis at {ask_store(settings.quota.redis_url)}")
     except StoreRefused as refused:
         todo = (
             "correct the user and password in quota.redis_url, and let that user run scripts"

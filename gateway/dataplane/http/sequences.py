@@ -84,10 +84,9 @@ class RewrittenBody:
 
     def __init__(self, text: bytes, skipped: int, body: IncomingBody) -> None:
         self._text = text
-        self._skipped = self._to_skip = skipped
+        self._skipped = skipped
         self._more = len(text) - skipped
         self._body = body
-        self._receiver: Receiver | None = None
 
     @property
     def length(self) -> int | None:
@@ -118,22 +117,8 @@ class RewrittenBody:
 
     def start(self, receiver: Receiver) -> None:
         """Hand it over as it comes."""
-        self._receiver = receiver
         receiver.body_data(self._text)
-        self._body.start(self)
-
-    def body_data(self, data: bytes | memoryview) -> None:
-        """The body's own next bytes."""
-        assert self._receiver is not None
-        skipped = min(self._to_skip, len(data))
-        self._to_skip -= skipped
-        if len(data) > skipped:
-            self._receiver.body_data(data[skipped:])
-
-    def body_end(self) -> None:
-        """There are no more."""
-        assert self._receiver is not None
-        self._receiver.body_end()
+        self._body.start(_Behind(receiver, self._skipped))
 
     def pause(self) -> None:
         """Stop reading from the caller."""
@@ -142,6 +127,23 @@ class RewrittenBody:
     def resume(self) -> None:
         """Read from the caller again."""
         self._body.resume()
+
+
+class _Behind:
+    """Passes on what of a body is behind its first `skip` bytes. Refers to no body, so that none refers to itself."""
+
+    def __init__(self, receiver: Receiver, skip: int) -> None:
+        self._receiver = receiver
+        self._skip = skip
+
+    def body_data(self, data: bytes | memoryview) -> None:
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        if len(data) > skipped:
+            self._receiver.body_data(data[skipped:])
+
+    def body_end(self) -> None:
+        self._receiver.body_end()
 
 
 def without(block: bytes, names: tuple[bytes, ...]) -> bytes:

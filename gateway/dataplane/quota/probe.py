@@ -1,7 +1,6 @@
-"""Asks once whether the quota store could be used, for somebody who wants to know."""
+"""Asks once whether a Redis that workers share could be used, for somebody who wants to know."""
 
 from gateway.dataplane.quota.store import CONNECT_S, SCRIPT, place
-from gateway.settings import Quota
 
 
 class StoreRefused(Exception):
@@ -12,21 +11,18 @@ class StoreRefused(Exception):
         self.answers = answers
 
 
-def ask_store(settings: Quota) -> str:
-    """The store without its password, once it has taken the script that workers share quotas by.
+def ask_store(url: str, script: str = SCRIPT) -> str:
+    """The store without its password, once it has taken the script that workers share by; by default that of quotas.
 
     Raises `StoreRefused`.
     """
     from redis import Redis
     from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-    assert settings.redis_url is not None
-    where = place(settings.redis_url)
-    client = Redis.from_url(
-        settings.redis_url, protocol=2, socket_connect_timeout=CONNECT_S, socket_timeout=CONNECT_S
-    )
+    where = place(url)
+    client = Redis.from_url(url, protocol=2, socket_connect_timeout=CONNECT_S, socket_timeout=CONNECT_S)
     try:
-        client.script_load(SCRIPT)
+        client.script_load(script)
     except (AuthenticationError, ResponseError) as error:
         raise StoreRefused(f"{where} refuses: {error}", answers=True) from error
     except (RedisError, OSError) as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SCRIPT = (Path(__file__).parent / "pin.lua").read_text(encoding="utf-8")
+SCRIPT = (Path(__file__).parent / "pin.lua").read_text(encoding="utf-8")
 _PREFIX = b"maas:sequence:"
 _CLOSE_S = 0.5
 _decode = msgspec.msgpack.Decoder(Pin).decode
@@ -83,7 +83,7 @@ class RedisPins:
             self._redis = Redis.from_url(
                 self._url, protocol=2, socket_connect_timeout=self._wait_s, retry=Retry(NoBackoff(), 0)
             )
-            self._script = self._redis.register_script(_SCRIPT)
+            self._script = self._redis.register_script(SCRIPT)
         return self._redis
 
     async def _in_time(self, call: Awaitable[Any]) -> Any:
