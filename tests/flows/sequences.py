@@ -113,14 +113,14 @@ def grpc_tensor(number: int) -> tritonclient.grpc.InferInput:
     return tensor
 
 
-def used(scene: Scene, server: TritonServer, names: list[int]) -> bool:
-    """Begin all of them anew; whether some are now at that server."""
+def begun_at(scene: Scene, server: TritonServer) -> list[int]:
+    """Begin some; their ids, if that server has one of them."""
 
     def count() -> int:
         stats = httpx.get(f"{server.http_url}/v2/models/{MODEL}/versions/1/stats", trust_env=False).json()
         return int(stats["model_stats"][0]["inference_count"])
 
-    before = count()
+    before, names = count(), [next(IDS) for _ in range(16)]
     for name in names:
         assert add(scene, "sum", 1, sequence_id=name, sequence_start=True)[0] == 1
-    return count() > before
+    return names if count() > before else []

@@ -1,5 +1,6 @@
 """The sequences of one worker: how they are named, where they are remembered, and for how long."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ TRITONS_IDLE_S = 1.0
 """Triton's own time-out, where a model's configuration has sequence batching and does not say."""
 
 _ASKED_EVERY_S = 60.0
+_ANSWER_S = 0.5
+"""No request waits longer for what matters to later ones."""
 _MOST_KNOWN = 10_000
 
 
@@ -49,8 +52,9 @@ class Sequences:
         if known is not None and now < known[1]:
             return known[0]
         try:
-            found = idle_s_of(await ask_config(pool, target, self._deadlines), self._idle_s)
-        except GatewayError:
+            async with asyncio.timeout(_ANSWER_S):
+                found = idle_s_of(await ask_config(pool, target, self._deadlines), self._idle_s)
+        except (GatewayError, TimeoutError):
             # What was known a minute ago is better than a guess.
             found = self._idle_s if known is None else known[0]
         if len(self._known) >= _MOST_KNOWN:
