@@ -277,7 +277,12 @@ def test_a_server_that_dies_takes_its_sequences_and_no_others(scene: Scene, mode
             third.http_url,
             grpc=[here.grpc_target, third.grpc_target],
         )
-        wait_until(lambda: names.extend(begun_at(scene, third)) or names, "the third server has one")
+
+        def has_some() -> bool:
+            names[:] = begun_at(scene, third)
+            return bool(names)
+
+        wait_until(has_some, "the third server has one")
         third.process.kill()
         third.process.wait()
         went_on = [ask(scene, "sum", 1, sequence_id=name) for name in names]
