@@ -289,7 +289,8 @@ def test_a_server_that_dies_takes_its_sequences_and_no_others(scene: Scene, mode
         assert {reply.status_code for reply in went_on} <= {200, 502, 503}
         lost = [name for name, reply in zip(names, went_on, strict=True) if reply.status_code != 200]
         again = [ask(scene, "sum", 1, sequence_id=name) for name in lost]
-        assert {(reply.status_code, reply.headers["Retry-After"]) for reply in again} == {(503, "1")}
+        assert {reply.status_code for reply in again} <= {502, 503}
+        assert {reply.headers["Retry-After"] for reply in again} == {"1"}
         operator.pool(
             "pair",
             here.http_url,
