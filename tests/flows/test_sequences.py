@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import queue
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -82,24 +84,59 @@ def test_equal_ids_of_two_tenants_never_meet(scene: Scene) -> None:
 def test_a_weight_change_moves_no_sequence_that_is_open(scene: Scene) -> None:
     """It stays on its version to its end, by whichever worker, and the next one under its id begins on the new version."""
     name = next(IDS)
+    begin_then_move(scene, "moving", name)
+    for total in range(2, 12):
+        assert add(scene, "moving", 1, sequence_id=name) == (total, f"{MODEL}/1")
+    assert add(scene, "moving", 1, sequence_id=name, sequence_end=True) == (12, f"{MODEL}/1")
+    assert add(scene, "moving", 5, sequence_id=name, sequence_start=True) == (5, f"{MODEL}/2")
+
+
+def begin_then_move(scene: Scene, alias: str, name: int) -> None:
+    """Begin a sequence on version 1, and have the alias lead to version 2 from then on."""
     with scene.gateway.operator() as operator:
-        operator.alias("moving", f"{MODEL}@1", team=TEAM)
-        wait_until(partial(answers, scene, "moving"), "it is served")
-        assert add(scene, "moving", 1, sequence_id=name, sequence_start=True) == (1, f"{MODEL}/1")
-        operator.alias("moving", f"{MODEL}@2", team=TEAM)
+        operator.alias(alias, f"{MODEL}@1", team=TEAM)
+        wait_until(partial(answers, scene, alias), "it is served")
+        assert add(scene, alias, 1, sequence_id=name, sequence_start=True) == (1, f"{MODEL}/1")
+        operator.alias(alias, f"{MODEL}@2", team=TEAM)
 
     def moved() -> bool:
         began = [
-            add(scene, "moving", 1, sequence_id=next(IDS), sequence_start=True, sequence_end=True)[1]
+            add(scene, alias, 1, sequence_id=next(IDS), sequence_start=True, sequence_end=True)[1]
             for _ in range(8)
         ]
         return set(began) == {f"{MODEL}/2"}
 
     wait_until(moved, "new sequences begin on version 2, at every worker")
-    for total in range(2, 12):
-        assert add(scene, "moving", 1, sequence_id=name) == (total, f"{MODEL}/1")
-    assert add(scene, "moving", 1, sequence_id=name, sequence_end=True) == (12, f"{MODEL}/1")
-    assert add(scene, "moving", 5, sequence_id=name, sequence_start=True) == (5, f"{MODEL}/2")
+
+
+def test_what_is_remembered_outlives_the_workers(scene: Scene) -> None:
+    """Those that come after workers that were killed know where a sequence is, though none would begin there now."""
+    name = next(IDS)
+    begin_then_move(scene, "outlived", name)
+    told = scene.gateway.installation.data_dir / "gateway-all.json"
+    before = set(json.loads(told.read_text())["workers"].values())
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+
+    def replaced() -> bool:
+        workers = set(json.loads(told.read_text())["workers"].values())
+        return len(workers) == 2 and not workers & before
+
+    wait_until(replaced, "two other workers")
+    wait_until(partial(goes_on, scene, name), "they answer")
+
+
+def goes_on(scene: Scene, name: int) -> bool:
+    """Whether the next request of the sequence is answered; then by its own version, with all that came before."""
+    try:
+        reply = ask(scene, "outlived", 1, sequence_id=name, sequence_end=True)
+    except httpx.TransportError:
+        return False
+    if reply.status_code == 503:
+        return False
+    assert (reply.status_code, reply.headers["Maas-Served-By"]) == (200, f"{MODEL}/1")
+    assert reply.json()["outputs"][0]["data"] == [2]
+    return True
 
 
 def test_what_has_not_begun_is_told_so_in_tritons_words(scene: Scene) -> None:
