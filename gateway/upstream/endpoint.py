@@ -22,8 +22,9 @@ class Endpoint:
     """One Triton server: its connections, its load and what the last probe found.
 
     `versions` are the (model, version) pairs that are ready there; None where the server does not tell.
-    `lost_versions` are those that it was found not to have since the last probe began. `probed` once a probe has come to an end. `answered` is when it last answered a call whole, monotonic seconds. `digest`
-    stands for its address where there is little room.
+    `lost_versions` are those that it was found not to have since the last probe began. `probed` once a probe has come to an
+    end. `answered` is when it last answered a call whole, monotonic seconds. `digest` stands for its address where there is
+    little room.
     """
 
     def __init__(self, pool: str, url: str, settings: Upstream) -> None:
