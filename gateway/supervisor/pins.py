@@ -29,17 +29,12 @@ _ROW = struct.Struct(f"<dQQ{_DIGEST_BYTES}s{_NAME_BYTES + 1}p")
 _SHELF_BYTES = PLACES * (_KEY_BYTES + _ROW.size)
 _HEAD_BYTES = _DIGEST_BYTES + _MOMENT.size
 
-_LOCK_TRIES = 20
-_LOCK_PAUSE_S = 0.0005
-"""What is done under the lock takes some ten microseconds. Who holds it for longer has been stopped."""
-
-
 Full = Literal["tenant", "table"]
 """Whose room is used up: the tenant's own, or all there is."""
 
 
 class Busy(Exception):
-    """Another worker holds the table, and has been stopped while it does."""
+    """Another worker holds the table just now: some ten microseconds, unless it was stopped or waits for a core."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -208,14 +203,10 @@ class PinTable:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        for attempt in range(_LOCK_TRIES):
-            try:
-                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if attempt == _LOCK_TRIES - 1:
-                    raise Busy from error
-                time.sleep(_LOCK_PAUSE_S)
+        try:
+            fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Busy from error
         try:
             yield
         finally:

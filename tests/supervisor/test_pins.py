@@ -197,7 +197,7 @@ VERBS: list[Callable[[PinTable], object]] = [
 
 
 def test_nobody_waits_for_a_worker_that_has_been_stopped() -> None:
-    """Who finds the table locked is told so, after a moment; once its holder is killed, all is as it was."""
+    """Who finds the table locked is told so at once; once its holder is killed, all is as it was."""
     table = PinTable.create(PLACES)
     table.keep(TENANTS[0], KEYS[0], pin(7), 60, 1)
     process = held(table.fd, "time.sleep(600)")

@@ -1,10 +1,21 @@
 """Where pins are kept: in memory that the workers of this host share, or in a Redis that several hosts share."""
 
-from typing import Protocol
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
 
 from gateway.dataplane.sequences.names import Name
 from gateway.errors import GatewayError, Kind, Source
 from gateway.supervisor.pins import Busy, Full, Pin, PinTable, shelves_for
+
+T = TypeVar("T")
+
+_WAIT_S = 1.0
+"""On a busy machine a worker may wait for a core while it holds the table. Nobody else's calls wait with it."""
+
+_PAUSE_S = 0.0005
 
 
 class Pins(Protocol):
@@ -35,34 +46,34 @@ class HostPins:
 
     async def find(self, name: Name) -> Pin | None:
         """As `Pins` says."""
-        try:
-            return self._table.find(name.tenant, name.key)
-        except Busy as error:
-            raise unsaid() from error
+        return await _soon(partial(self._table.find, name.tenant, name.key))
 
     async def keep(self, name: Name, pin: Pin, for_s: float) -> Full | None:
         """As `Pins` says."""
-        try:
-            return self._table.keep(name.tenant, name.key, pin, for_s, self._most_shelves)
-        except Busy as error:
-            raise unsaid() from error
+        return await _soon(partial(self._table.keep, name.tenant, name.key, pin, for_s, self._most_shelves))
 
     async def extend(self, name: Name, pin: Pin, for_s: float) -> None:
         """As `Pins` says."""
-        try:
-            self._table.extend(name.tenant, name.key, pin.life, for_s)
-        except Busy as error:
-            raise unsaid() from error
+        await _soon(partial(self._table.extend, name.tenant, name.key, pin.life, for_s))
 
     async def drop(self, name: Name, pin: Pin) -> None:
         """As `Pins` says."""
-        try:
-            self._table.drop(name.tenant, name.key, pin.life)
-        except Busy as error:
-            raise unsaid() from error
+        await _soon(partial(self._table.drop, name.tenant, name.key, pin.life))
 
     async def close(self) -> None:
         """As `Pins` says: the table is the host's."""
+
+
+async def _soon(verb: Callable[[], T]) -> T:
+    """What the verb gives, once the table is free. Raises UNAVAILABLE where it does not become so: its holder was stopped."""
+    until = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return verb()
+        except Busy as error:
+            if time.monotonic() > until:
+                raise unsaid() from error
+        await asyncio.sleep(_PAUSE_S)
 
 
 def unsaid() -> GatewayError:

@@ -1,6 +1,7 @@
 """Where pins are kept: one behaviour, in the memory of a host and in a Redis."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -92,6 +93,45 @@ def test_each_tenant_has_its_own_room(run: Callable[[Test], None]) -> None:
         assert await other.keep(name("app:many", MOST + 1), pin(1), 60) is None
 
     run(test)
+
+
+def test_a_worker_that_was_stopped_with_the_table_in_hand_keeps_nobody_for_long() -> None:
+    """One that only waits for a core is waited for; else it cannot be told where a sequence is."""
+
+    async def test() -> None:
+        table = PinTable.create(MOST)
+        pins = HostPins(table, MOST)
+        first = name("app:first", 1)
+        await pins.keep(first, pin(1), 60)
+        program = (
+            f"import fcntl, sys; fcntl.lockf({table.fd}, fcntl.LOCK_EX); print(flush=True); sys.stdin.read(1)"
+        )
+        other = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            program,
+            pass_fds=[table.fd],
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert other.stdout is not None
+        assert other.stdin is not None
+        await other.stdout.readline()
+        with pytest.raises(GatewayError) as unsaid:
+            await pins.find(first)
+        assert (unsaid.value.kind, unsaid.value.retry_after_s) == (Kind.UNAVAILABLE, 1)
+        waiting = asyncio.ensure_future(pins.find(first))
+        await asyncio.sleep(0)
+        other.stdin.write(b"x")
+        try:
+            assert await waiting == pin(1)
+        except GatewayError:
+            # Its process takes longer than that to hear of it, where the machine is busy.
+            await other.wait()
+            assert await pins.find(first) == pin(1)
+        await other.wait()
+
+    asyncio.run(test())
 
 
 def test_a_redis_that_is_away_knows_nothing(redis_server: Redis) -> None:
