@@ -329,3 +329,28 @@ def test_hosts_that_share_a_redis_go_by_the_same_places(tmp_path: Path) -> None:
         wait_for(lambda: here.ask("own", sequence_start=True).status == 200, what="it is asked again")
     redis.stop()
     server.close()
+
+
+@pytest.mark.parametrize(("behave", "status"), [(Talk.answer, 200), (Talk.reset, 502)])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_large_request_is_gone_with_its_call(
+    pair: Pair, behave: Callable[[Talk], object], status: int, as_json: bool
+) -> None:
+    """None waits for the garbage collector, which looks rarely."""
+    text = b'{"parameters":{"sequence_id":"large","sequence_start":true},"inputs":[]}'
+    body, headers = text + bytes(3_000_000), b"Inference-Header-Content-Length: %d\r\n" % len(text)
+    if as_json:
+        body, headers = text[:-2] + b"1," * 1_500_000 + b"1]}", b""
+
+    def send() -> int:
+        found = pair.send(body, headers).status
+        for server in pair.servers:
+            server.talks.clear()
+        return found
+
+    pair.behave = behave
+    assert send() == status
+    with pair.gateway.memory_growth() as growth:
+        for _ in range(40):
+            assert send() == status
+        assert growth() < 100 * 1024 * 1024
