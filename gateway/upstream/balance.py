@@ -184,6 +184,8 @@ class TritonPool:
 
     async def _connect(self, endpoint: Endpoint, exchange: Exchange) -> TritonConnection:
         began = time.monotonic()
+        # Whoever chooses meanwhile is to see it: of calls that come at once none would be seen otherwise.
+        endpoint.in_flight += 1
         try:
             connection = await endpoint.connect(
                 min(self._settings.connect_timeout_s, exchange.deadline - began)
@@ -197,6 +199,8 @@ class TritonPool:
             endpoint.since = time.time()
             self.changed()
             raise
+        finally:
+            endpoint.in_flight -= 1
         if exchange.span is not None:
             exchange.span.step("connect", began, {"maas.endpoint": endpoint.url})
         return connection
