@@ -62,8 +62,7 @@ class Sampler:
     def wants(self, alias: Alias, target: Target, request_id: str) -> float | None:
         """The probability with which this call was chosen, if it is to be captured; else None."""
         plan = self._plans.get(alias.name)
-        inclusion = None if plan is None else plan.choice.chosen(target, request_id)
-        if plan is None or inclusion is None:
+        if plan is None or (inclusion := plan.choice.chosen(target, request_id)) is None:
             return None
         verdict = plan.verdict(target, self._known)
         if verdict == "ready" and self._masker.has_room():

@@ -27,12 +27,12 @@ def amounts_of(counters: tuple[Counter, ...], call: Call) -> tuple[int, ...]:
 
 def _amount(counter: Counter, call: Call) -> int:
     limit = counter.limit
-    if limit.unit == "tokens":
-        # What a request may use at most is more than a small limit ever holds; what it does use may well fit.
-        return min(call.trail.expected_tokens, counter.burst) or limit.estimate
     if limit.unit == "content-bytes":
         length = 0 if call.body is None else call.body.length
         return limit.estimate if length is None else length
+    if limit.unit == "tokens":
+        # What a request may use at most is more than a small limit ever holds; what it does use may well fit.
+        return min(call.trail.expected_tokens, counter.burst) or limit.estimate
     if limit.unit == "inferences":
         rows = call.trail.inferences = _rows(call, limit)
         return rows

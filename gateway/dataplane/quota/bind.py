@@ -37,8 +37,8 @@ class Bound(msgspec.Struct, frozen=True, eq=False):
     standing_format: bytes
 
     def unmeasured(self, call: Call) -> bool:
-        """Whether bytes are counted, and the call's body has told no length."""
-        return self.measured and call.body is not None and call.body.length is None
+        """Whether the call's body has told no length: where bytes are `measured`, that matters."""
+        return call.body is not None and call.body.length is None
 
 
 class Binder:

@@ -91,7 +91,9 @@ class Quotas:
             if standing is None:
                 raise over_quota(bound.policy_field, local.lacks(counters, amounts, now))
             call.trail.fields += (bound.policy_field, limit_field(bound.standing_format, standing))
-        taken = Taken(bound.lasting, counters, amounts, now, self, unmeasured=bound.unmeasured(call))
+        taken = Taken(
+            bound.lasting, counters, amounts, now, self, unmeasured=bound.measured and bound.unmeasured(call)
+        )
         for policy in bound.shadows:
             amounts = amounts_of(policy, call)
             if local.take(policy, amounts, now) is not None:

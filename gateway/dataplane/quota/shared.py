@@ -91,7 +91,14 @@ class SharedQuotas(Quotas):
     ) -> Taken:
         if bound.enforced:
             call.trail.fields += (bound.policy_field, limit_field(bound.standing_format, stands))
-        return Taken(bound.lasting, bound.enforced, amounts, now, self, unmeasured=bound.unmeasured(call))
+        return Taken(
+            bound.lasting,
+            bound.enforced,
+            amounts,
+            now,
+            self,
+            unmeasured=bound.measured and bound.unmeasured(call),
+        )
 
     def _take_here(self, bound: Bound, call: Call, now: float) -> Taken:
         """By this worker's share, which begins with what the store is known to have counted."""
