@@ -54,15 +54,25 @@ def own_postgres() -> Iterator[Postgres]:
     yield from _postgres()
 
 
-@pytest.fixture
-def own_redis() -> Iterator[Redis]:
-    """A Redis server to kill."""
+def _redis() -> Iterator[Redis]:
     try:
         server = Redis()
     except Missing as error:
         pytest.skip(str(error))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A Redis that tests use one after the other; one that stops it starts it again."""
+    yield from _redis()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """A Redis server to kill."""
+    yield from _redis()
 
 
 @pytest.fixture(params=KINDS)

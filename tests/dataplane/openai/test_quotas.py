@@ -1,6 +1,5 @@
 """Quotas of tokens: reserved by what a request may use, put right by what it has used, and told in OpenAI's fields too."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from tests.dataplane.openai.scene import TOKENS, adapted, client, pieces, says, streams
 from tests.dataplane.raw import until_answered
 from tests.dataplane.upstream import Talk, Upstream
-from tests.db.servers import Missing, Redis
 from tests.gateway_process import Gateway, running, wait_for
 from tests.patience import PATIENT_S
 
@@ -26,18 +24,12 @@ def gateway(
     out of time.
     """
     settings: dict[str, object] = {"INFERENCE__MAX_DEADLINE_S": 4, "INFERENCE__DEADLINE_S": 4}
-    with contextlib.ExitStack() as stack:
-        if request.param == "in Redis":
-            try:
-                redis = Redis()
-            except Missing as error:
-                pytest.skip(str(error))
-            stack.callback(redis.stop)
-            settings |= {"QUOTA__REDIS_URL": redis.url, "QUOTA__WAIT_S": PATIENT_S}
-        folder = tmp_path_factory.mktemp("metered")
-        found = stack.enter_context(running(folder, adapted(upstream.url), **settings))
+    in_redis = request.param == "in Redis"
+    if in_redis:
+        settings |= {"QUOTA__REDIS_URL": request.getfixturevalue("own_redis").url, "QUOTA__WAIT_S": PATIENT_S}
+    with running(tmp_path_factory.mktemp("metered"), adapted(upstream.url), **settings) as found:
         until_answered(found.address)
-        if request.param == "in Redis":
+        if in_redis:
             wait_for(lambda: found.metric("maas_quota_store_connected") == 1, what="the store")
         yield found
 
