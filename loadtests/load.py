@@ -57,7 +57,10 @@ class Load(msgspec.Struct, frozen=True):
 def generate(
     command: Sequence[str], *, duration_s: float, core: int, given: str | None = None
 ) -> tuple[str, float]:
-    """Run a generator on `core`, `given` on its standard input: its standard output, and its own CPU time in seconds. Raises `BenchError` if it fails."""
+    """Run a generator on `core`, `given` on its standard input: its standard output, and its own CPU time in seconds.
+
+    Raises `BenchError` if it fails.
+    """
     name = command[0]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     limit_s = duration_s + 2 * REPLY_LIMIT_S

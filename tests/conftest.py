@@ -20,6 +20,13 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave pytest's status where `.ci/run` finds it: make tells only that there was a failure."""
+    if session.config.cache is not None:
+        session.config.cache.set("maas/status", int(exitstatus))
+
+
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 """The databases that every test of the control plane runs on; the quick run leaves the one with a server out."""
 

@@ -85,6 +85,7 @@ class Masker:
 
     def _run(self) -> None:
         while not self._leave.is_set():
+            # Also where there is nothing to do: to wake it for the first call would be felt by that call.
             self._called.wait(_GATHER_S)
             self._called.clear()
             self._mask_all()

@@ -61,7 +61,7 @@ class Snapshot:
         "versions",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a snapshot has so many parts
         self,
         version: int,
         created_at: float,
@@ -73,6 +73,7 @@ class Snapshot:
         quotas: tuple[QuotaEntry, ...] = (),
         sampling: dict[str, SamplingEntry] | None = None,
         adapters: dict[str, Adapter] | None = None,
+        models: dict[str, ModelEntry] | None = None,
     ) -> None:
         self.version = version
         self.created_at = created_at
@@ -85,7 +86,7 @@ class Snapshot:
         self.quotas = quotas
         self.sampling = sampling or {}
         self.adapters = adapters or {}
-        self.models: dict[str, ModelEntry] = {}
+        self.models = models or {}
         self.versions: dict[tuple[str, int], Target] = {}
         self.permits: dict[tuple[str, str, Roles, str, Action], Permit] = {}
 
@@ -111,7 +112,7 @@ def compile_snapshot(document: SnapshotDocument, compile_policy: Callable[[Polic
     if problems or decide is None:
         raise SnapshotInvalid(problems)
     models = {model.name: model for model in document.models}
-    snapshot = Snapshot(
+    return Snapshot(
         document.version,
         document.created_at,
         document.installation,
@@ -128,9 +129,8 @@ def compile_snapshot(document: SnapshotDocument, compile_policy: Callable[[Polic
         document.quotas,
         {entry.name: entry.sampling for entry in document.aliases if entry.sampling is not None},
         {entry.name: entry.adapter for entry in document.aliases if entry.adapter is not None},
+        models,
     )
-    snapshot.models = models
-    return snapshot
 
 
 def empty_snapshot() -> Snapshot:

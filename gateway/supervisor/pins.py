@@ -29,7 +29,7 @@ _ROW = struct.Struct(f"<dQQ{_DIGEST_BYTES}s{_NAME_BYTES + 1}p")
 _SHELF_BYTES = PLACES * (_KEY_BYTES + _ROW.size)
 _HEAD_BYTES = _DIGEST_BYTES + _MOMENT.size
 
-Full = Literal["tenant", "table"]
+Full = Literal["principal", "table"]
 """Whose room is used up: the tenant's own, or all there is."""
 
 
@@ -178,7 +178,7 @@ class PinTable:
             if self._row(place)[0] <= now:
                 return place
         if len(own) >= most_shelves:
-            return "tenant"
+            return "principal"
         free = self._free_shelf(now)
         if free is None:
             return "table"

@@ -72,8 +72,7 @@ class TritonPool:
             endpoint.in_flight += 1
             try:
                 channel = await self._channel_to(endpoint, exchange)
-                if exchange.span is not None:
-                    exchange.trace = exchange.span.sent(endpoint.url)
+                self._tell_sent(endpoint, exchange)
                 await channel.carry(exchange, target)
                 endpoint.answered = exchange.ended
                 return
@@ -103,7 +102,9 @@ class TritonPool:
         )
 
     async def run_at(self, place: bytes, exchange: Exchange, target: Target, *, grpc: bool) -> None:
-        """Carry the exchange out where `place` said, or nowhere, once. Raises `StateGone` where no server is that place any more."""
+        """Carry the exchange out where `place` said, or nowhere, once. Raises `StateGone` where no server is that place any more,
+        UNAVAILABLE while that server cannot be reached, and what `run` raises once it was.
+        """
         endpoint = next((each for each in self.endpoints if each.digest == place), None)
         if endpoint is None:
             raise StateGone("endpoint")
@@ -111,20 +112,19 @@ class TritonPool:
             raise not_ready()
         if not endpoint.serves((target.model, target.version)):
             raise StateGone("unloaded")
-        endpoint.in_flight += 1
         try:
-            if grpc:
-                channel = await self._channel_to(endpoint, exchange)
-                self._tell_sent(endpoint, exchange)
-                await channel.carry(exchange, target)
-            else:
-                connection = endpoint.idle_connection() or await self._connect(endpoint, exchange)
-                self._tell_sent(endpoint, exchange)
-                connection.begin(exchange)
-                await exchange.done
-            endpoint.answered = exchange.ended
+            way = await (self._channel_to if grpc else self._connection_to)(endpoint, exchange)
         except OSError as error:
             raise not_ready() from error
+        self._tell_sent(endpoint, exchange)
+        endpoint.in_flight += 1
+        try:
+            if isinstance(way, TritonConnection):
+                way.begin(exchange)
+                await exchange.done
+            else:
+                await way.carry(exchange, target)
+            endpoint.answered = exchange.ended
         except GatewayError as error:
             self._may_ask_another(error, endpoint, exchange, target, again=False)
             if isinstance(error, NotLoaded):
@@ -178,9 +178,12 @@ class TritonPool:
             endpoint = self._choose(target)
             metrics.UPSTREAM_RETRIES.by["connect"] += 1
         try:
-            return endpoint, endpoint.idle_connection() or await self._connect(endpoint, exchange)
+            return endpoint, await self._connection_to(endpoint, exchange)
         except OSError as error:
             raise _not_served(target) from error
+
+    async def _connection_to(self, endpoint: Endpoint, exchange: Exchange) -> TritonConnection:
+        return endpoint.idle_connection() or await self._connect(endpoint, exchange)
 
     async def _connect(self, endpoint: Endpoint, exchange: Exchange) -> TritonConnection:
         began = time.monotonic()

@@ -12,7 +12,7 @@ import pytest
 from gateway.snapshot.document import PoolEntry, SnapshotDocument
 from tests.dataplane.raw import RawClient, Reply, request, until_answered
 from tests.dataplane.upstream import Talk, Upstream
-from tests.db.servers import Missing, Redis
+from tests.db.servers import Redis
 from tests.gateway_process import PINNER, Gateway, alias_entry, changed, document, running, wait_for
 
 MOST = 64
@@ -292,17 +292,14 @@ def test_one_that_was_left_alone_is_forgotten(tmp_path: Path) -> None:
     server.close()
 
 
-def test_hosts_that_share_a_redis_go_by_the_same_places(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_hosts_that_share_a_redis_go_by_the_same_places(tmp_path: Path, own_redis: Redis) -> None:
     """A sequence that began through one of them goes on through the other, which already sends new ones to another version."""
-    try:
-        redis = Redis()
-    except Missing as error:
-        pytest.skip(str(error))
     server = Upstream()
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
-    shared = {"SEQUENCES__REDIS_URL": redis.url, "SEQUENCES__WAIT_S": 5}
+    shared = {"SEQUENCES__REDIS_URL": own_redis.url, "SEQUENCES__WAIT_S": 5}
     with (
         running(folders[0], served(server, version=1), **shared) as old,
         running(folders[1], served(server, version=2), **shared) as new,
@@ -321,16 +318,16 @@ def test_hosts_that_share_a_redis_go_by_the_same_places(tmp_path: Path) -> None:
         assert len(numbers) == 2
         assert by(there, "shared", end=True) == "m/1"
         assert by(there, "shared") == "m/2"
-        redis.kill()
+        own_redis.kill()
         reply = here.ask("own")
         assert (reply.status, reply.header("Retry-After")) == (503, "1")
         assert here.send(b'{"inputs":[]}').status == 200
-        redis.start()
+        own_redis.start()
         wait_for(lambda: here.ask("own", sequence_start=True).status == 200, what="it is asked again")
-    redis.stop()
     server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("behave", "status"), [(Talk.answer, 200), (Talk.reset, 502)])
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_large_request_is_gone_with_its_call(

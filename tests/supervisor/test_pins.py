@@ -136,7 +136,7 @@ def many(table: PinTable, tenant: bytes, count: int, most_shelves: int) -> list[
 def test_a_tenant_that_fills_its_room_takes_nobody_elses() -> None:
     """It is told that its own is full; once the table is, whoever has nothing there is told that."""
     table = PinTable.create(4 * PLACES)
-    assert many(table, TENANTS[0], 2 * PLACES + 1, 2) == [None] * (2 * PLACES) + ["tenant"]
+    assert many(table, TENANTS[0], 2 * PLACES + 1, 2) == [None] * (2 * PLACES) + ["principal"]
     assert many(table, TENANTS[1], 2 * PLACES, 2) == [None] * (2 * PLACES)
     assert many(table, TENANTS[2], 1, 2) == ["table"]
     assert table.open() == 4 * PLACES

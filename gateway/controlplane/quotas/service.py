@@ -54,6 +54,7 @@ def put_quota(
         _refuse(session, caller, row)
     problems = quota_problems(entry)
     if entry.hard and entry.shadow:
+        # Said here and not there: a snapshot that holds one is served all the same.
         problems.append(f"quota {name}: a shadow policy refuses nothing, so it cannot be hard")
     if problems:
         raise unprocessable("The quota policy cannot be used", problems)

@@ -22,8 +22,9 @@ class Rounds:
     """Makes the rounds, one at a time: `begin`, then `arrived` or `lost`. At least `least_workers` share the limits.
 
     A store that is there, perhaps again, is greeted first: `greet`, then `found`, until that connects. `since` is what
-    tells it from one that may have forgotten; empty before the first. Such a store grants nothing for a while, in which workers go on counting for themselves and all who knew something tell it (`_floors`). What each of them counted
-    for itself is added after that.
+    tells it from one that may have forgotten; empty before the first. Such a store grants nothing for a while, in which
+    workers go on counting for themselves and all who knew something tell it (`_floors`). What each of them counted for
+    itself is added after that.
     """
 
     def __init__(self, leases: Leases, least_workers: int) -> None:

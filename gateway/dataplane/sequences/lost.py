@@ -33,7 +33,7 @@ def lost(reason: Reason, sequence_id: int | str) -> GatewayError:
 def no_room(full: Full, idle_s: float) -> GatewayError:
     """The caller has as many sequences open as it may, or the gateway as many as it can."""
     SEQUENCES_REFUSED.labels(full).inc()
-    if full == "tenant":
+    if full == "principal":
         return GatewayError(
             Kind.QUOTA_EXCEEDED,
             "You have too many sequences open; end some with sequence_end, or wait until those that are left alone lapse.",

@@ -64,7 +64,8 @@ class OwnIdSink:
     def _changed(self, status: int, body: bytes) -> bytes:
         if status >= _FIRST_ERROR:
             # Within words a text has no quotation marks, and the escapes that it has as JSON.
-            return body.replace(self._upstream, self._own.strip(b'"'))
+            own = self._own
+            return body.replace(self._upstream, own[1:-1] if own.startswith(b'"') else own)
         said, end = b'"sequence_id":' + self._upstream, min(len(body), FIRST_BYTES)
         at = body.find(said, 0, end)
         if at < 0:

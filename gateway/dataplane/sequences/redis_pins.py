@@ -43,7 +43,7 @@ class RedisPins:
 
     async def keep(self, name: Name, pin: Pin, for_s: float) -> Full | None:
         """As `Pins` says."""
-        return None if await self._run("keep", name, pin, for_s) else "tenant"
+        return None if await self._run("keep", name, pin, for_s) else "principal"
 
     async def extend(self, name: Name, pin: Pin, for_s: float) -> None:
         """As `Pins` says."""

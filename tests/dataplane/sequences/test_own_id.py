@@ -15,7 +15,7 @@ from gateway.dataplane.sequences.own_id import FIRST_BYTES, OwnIdSink
 from gateway.upstream.exchange import Flow, Headers, ReplySource
 
 UPSTREAM = 2**62 + 12345
-OWN = [7, "seven", 'sev"en\\', 2**64 - 1]
+OWN = [7, "seven", 'sev"en\\', 'seven"', 2**64 - 1]
 JSON_LENGTH = b"Inference-Header-Content-Length"
 
 

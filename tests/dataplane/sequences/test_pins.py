@@ -42,7 +42,7 @@ async def two_of(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[tup
         await each.close()
 
 
-@pytest.fixture(params=["host", "redis"])
+@pytest.fixture(params=["host", pytest.param("redis", marks=pytest.mark.slow)])
 def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
     """Runs a test on both."""
 
@@ -83,7 +83,7 @@ def test_each_tenant_has_its_own_room(run: Callable[[Test], None]) -> None:
     async def test(one: Pins, other: Pins) -> None:
         for number in range(MOST):
             assert await one.keep(name("app:many", number), pin(number), 60) is None
-        assert await other.keep(name("app:many", MOST), pin(MOST), 60) == "tenant"
+        assert await other.keep(name("app:many", MOST), pin(MOST), 60) == "principal"
         assert await other.keep(name("app:few", MOST), pin(MOST), 60) is None
         assert await other.keep(name("app:many", 0), pin(MOST), 0.05) is None
         async with asyncio.timeout(PATIENT_S):
@@ -134,6 +134,7 @@ def test_a_worker_that_was_stopped_with_the_table_in_hand_keeps_nobody_for_long(
     asyncio.run(test())
 
 
+@pytest.mark.slow
 def test_a_redis_that_is_away_knows_nothing(redis_server: Redis) -> None:
     """Nobody is sent anywhere then; once it is back, all goes on."""
 
