@@ -290,14 +290,15 @@ def test_how_many_are_open_is_counted_once_for_the_host(scene: Scene) -> None:
         (line,) = (each for each in page.splitlines() if each.startswith("maas_sequences_open "))
         return float(line.split()[1])
 
-    wait_until(lambda: open_now() == 0, "those of other tests have ended")
     names = [next(IDS) for _ in range(10)]
+    # Those that other tests have left open may lapse meanwhile.
+    before = open_now()
     for name in names:
         add(scene, "sum", 1, sequence_id=name, sequence_start=True)
-    assert open_now() == 10
+    assert 10 <= open_now() <= before + 10
     for name in names:
         add(scene, "sum", 1, sequence_id=name, sequence_end=True)
-    wait_until(lambda: open_now() == 0, "they have ended")
+    wait_until(lambda: open_now() <= before, "they have ended")
 
 
 def test_a_server_that_dies_takes_its_sequences_and_no_others(scene: Scene, models: Path) -> None:
