@@ -62,9 +62,11 @@ class Place(msgspec.Struct, frozen=True):
         """What was not begun is not open, nor what has ended. What was may go on: its caller can send a failed request again."""
         if not self.idle_s:
             return
+        failed = status >= _FIRST_ERROR
+        over = self.new if failed else self.asked.end
         # The caller has its answer: what cannot be noted now lapses later.
         with contextlib.suppress(GatewayError):
-            if self.new if status >= _FIRST_ERROR else self.asked.end:
+            if over:
                 await self.pins.drop(self.name, self.pin)
-            elif status < _FIRST_ERROR:
+            elif not failed:
                 await self.pins.extend(self.name, self.pin, self.idle_s + SLACK_S)
