@@ -107,9 +107,10 @@ def read_infer(message: bytes) -> InferHead:
                 rows = found if rows is None else rows
             elif tag == _OUTPUTS:
                 _look_for_region(scan, value, _OUTPUT_PARAMETERS)
+        asked = _asked(sequence)
     except Malformed as error:
         raise _no_message(error) from error
-    return InferHead(name, version, request_id, max(1, rows or 1), _timeout_s(timeout), _asked(sequence))
+    return InferHead(name, version, request_id, max(1, rows or 1), _timeout_s(timeout), asked)
 
 
 def _input_rows(scan: Scan, entry: Value) -> int:
@@ -159,14 +160,17 @@ def _timeout_s(parameter: Parameter) -> float | None:
 
 
 def _asked(parameters: dict[bytes, Parameter] | None) -> Asked | None:
-    """Triton takes an int64 or a text for the id, and booleans beside it; it refuses all else itself."""
+    """Triton takes an int64 or a text for the id, and booleans beside it. Raises BAD_REQUEST for an id of another kind, which
+    would reach a server as its caller wrote it.
+    """
     if parameters is None:
         return None
     kind, found = parameters.get(_SEQUENCE[0]) or (0, 0)
-    if kind == _STRING:
-        name: object = text_of(found)
-    else:
-        name = found if kind == _INT64 else None
+    if kind not in (0, _STRING, _INT64):
+        raise GatewayError(
+            Kind.BAD_REQUEST, "Parameter 'sequence_id' must be an int64_param or a string_param."
+        )
+    name: object = text_of(found) if kind == _STRING else found if kind == _INT64 else None
     start, end = (parameters.get(key) == (_BOOL, 1) for key in _SEQUENCE[1:])
     return asked_of(name, start, end)
 

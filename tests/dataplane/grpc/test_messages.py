@@ -85,6 +85,11 @@ def test_a_request_says_what_the_library_finds_in_it(
     """Also where fields stand there twice, in any order, among fields that nobody knows."""
     data = one.SerializeToString() + written(900, unknown) + other.SerializeToString()
     message = service_pb2.ModelInferRequest.FromString(data)
+    id_kind = message.parameters["sequence_id"].WhichOneof("parameter_choice")
+    if id_kind not in (None, "int64_param", "string_param"):
+        with pytest.raises(GatewayError, match="sequence_id"):
+            read_infer(data)
+        return
     head = read_infer(data)
     assert (head.name, head.version) == (message.model_name, message.model_version)
     assert head.rows == rows(message)
@@ -141,6 +146,26 @@ def test_garbage_is_refused_or_read_as_the_library_does(data: bytes) -> None:
         return  # what is wrong lies in a part that is not looked at: Triton refuses it
     assert (head.name, head.version) == (message.model_name, message.model_version)
     assert head.rows == rows(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("uint64_param", 7), ("double_param", 7.0), ("bool_param", True)]
+)
+def test_a_sequences_id_is_a_number_or_a_text(kind: str, value: object) -> None:
+    """One of another kind would go on as it is, and one caller's could be another's."""
+    message = service_pb2.ModelInferRequest(model_name="m")
+    setattr(message.parameters["sequence_id"], kind, value)
+    with pytest.raises(GatewayError, match="must be an int64_param or a string_param") as error:
+        read_infer(message.SerializeToString())
+    assert error.value.kind is Kind.BAD_REQUEST
+
+
+def test_a_sequences_id_that_is_no_utf_8_is_refused() -> None:
+    """As any other text."""
+    entry = written(4, written(1, b"sequence_id") + written(2, written(3, b"\xff\xfe")))
+    with pytest.raises(GatewayError, match="no UTF-8") as error:
+        read_infer(written(1, "m") + entry)
+    assert error.value.kind is Kind.BAD_REQUEST
 
 
 def test_a_message_of_a_million_fields_is_refused_at_once() -> None:
