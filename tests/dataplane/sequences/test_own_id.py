@@ -160,9 +160,6 @@ def test_what_is_no_message_passes_as_it_is(data: bytes, streamed: bool) -> None
         ("string_param", "5", "5"),
         ("int64_param", 0, None),
         ("string_param", "", None),
-        ("uint64_param", 5, None),
-        ("bool_param", True, None),
-        ("double_param", 5.0, None),
     ],
 )
 def test_a_request_is_read_as_triton_reads_it(kind: str, value: Any, name: int | str | None) -> None:
