@@ -219,7 +219,8 @@ def test_messages_of_strangers_are_not_read(shared_rpc_gateway: Gateway, server:
         calls = [client.start(large, key="nobody", timeout=PATIENT_S) for client in clients]
         for call in calls:
             assert call.exception(PATIENT_S).code() is CODE.UNAUTHENTICATED
-        assert growth() < 120 * 1024 * 1024
+        # They send twice that.
+        assert growth() < 200 * 1024 * 1024
     for client in clients:
         client.channel.close()
     assert not server.asked
