@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from loadtests.figures import show
 from loadtests.payloads import ALIAS_PATH, MODEL, VERSIONS, json_payload
 from loadtests.peers import maas
 from loadtests.peers.peer import CREDENTIAL_HEADER
@@ -249,11 +250,7 @@ def main(words: Sequence[str]) -> int:
     except BenchError as error:
         print(f"fairness: {error}", file=sys.stderr)
         return 1
-    if options.json:
-        figures = msgspec.to_builtins(found) | {"ratio": found.ratio, "kept": found.ratio <= PROMISED}
-        print(msgspec.json.format(msgspec.json.encode(figures)).decode())
-    else:
-        print(text(found))
+    show(found, text(found), as_json=options.json, ratio=found.ratio, kept=found.ratio <= PROMISED)
     return 0
 
 

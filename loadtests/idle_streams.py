@@ -21,6 +21,7 @@ import grpc.aio
 import msgspec
 
 from gateway.wire import written
+from loadtests.figures import show
 from loadtests.payloads import MODEL
 from loadtests.peers import maas
 from loadtests.probe import accepts, answers
@@ -223,11 +224,7 @@ def main(words: Sequence[str]) -> int:
     except BenchError as error:
         print(f"idle_streams: {error}", file=sys.stderr)
         return 1
-    if options.json:
-        figures = msgspec.to_builtins(found) | {"stream_kib": found.stream_kib}
-        print(msgspec.json.format(msgspec.json.encode(figures)).decode())
-    else:
-        print(text(found))
+    show(found, text(found), as_json=options.json, stream_kib=found.stream_kib)
     return 0 if found.alive == found.streams else 1
 
 
