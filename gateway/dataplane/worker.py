@@ -92,7 +92,8 @@ class Worker:
             admission=settings.admission,
             loads=loads,
         )
-        self.plane.sequences = open_sequences(settings.sequences, secret, pins, self.plane.deadlines)
+        self._sequences = open_sequences(settings.sequences, secret, pins, self.plane.deadlines)
+        self.plane.sequences = self._sequences
         self.plane.on_activate(tell_sunsets)
         self.listener = Listener(self.plane)
         self.port = 0
@@ -176,8 +177,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._quota_store is not None:
             await self._quota_store.leave()
-        if self.plane.sequences is not None:
-            await self.plane.sequences.pins.close()
+        await self._sequences.pins.close()
         await self.pools.close()
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close, _LAST_SPANS_S)
@@ -218,17 +218,21 @@ class Worker:
     async def _last_report(self) -> None:
         """What was counted since the last report, and that this worker ends.
 
-        What several batches are, or a control plane that is away, is let go.
+        What several batches are, or a control plane that is away, is let go. The farewell is said also where reports took too
+        long: who does not say it stays among the workers for an hour.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_REPORTS_S), self._reports:
-                self._ended = True
-                if self.feed.connected:
-                    async with self._reporting(_LAST_REPORT_S) as client:
-                        await self._report_once(client)
-                        await self._report_once(client)
-                        with contextlib.suppress(httpx.HTTPError):
-                            await client.delete(f"/api/v1/workers/{self._name}")
+        if not self.feed.connected:
+            self._ended = True
+            return
+        async with self._reporting(_LAST_REPORT_S) as client:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_REPORTS_S), self._reports:
+                    self._ended = True
+                    await self._report_once(client)
+                    await self._report_once(client)
+            self._ended = True
+            with contextlib.suppress(httpx.HTTPError):
+                await client.delete(f"/api/v1/workers/{self._name}")
 
     def _reporting(self, timeout_s: float) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}

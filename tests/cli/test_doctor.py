@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli.doctor import planes, quota_store, sequence_store, workers
+from gateway.cli.doctor import planes, stores, workers
 from gateway.cli.doctor.findings import Finding
 from gateway.cli.doctor.retiring import judge
 from gateway.cli.doctor.serving import look_at_serving
@@ -301,7 +301,7 @@ def test_the_store_of_shared_quotas_is_asked(own_redis: Redis) -> None:
 
     def look(url: str | None, **settings: Any) -> list[Finding]:
         found = Settings(quota=Quota(redis_url=url), **settings)
-        return list(quota_store.look_at_quota_store(found))
+        return list(stores.look_at_quota_store(found))
 
     (good,) = look(own_redis.url)
     assert (good.severity, good.found) == ("ok", f"are counted in the Redis at 127.0.0.1:{own_redis.port}")
@@ -323,7 +323,7 @@ def test_the_store_of_shared_sequences_is_asked(own_redis: Redis) -> None:
 
     def look(url: str | None, **settings: Any) -> list[Finding]:
         found = Settings(sequences=SequenceSettings(redis_url=url), **settings)
-        return list(sequence_store.look_at_sequence_store(found))
+        return list(stores.look_at_sequence_store(found))
 
     (good,) = look(own_redis.url)
     assert (good.severity, good.found) == ("ok", f"are remembered in the Redis at 127.0.0.1:{own_redis.port}")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from gateway.cli.doctor.quota_store import look_at_quotas
+from gateway.cli.doctor.quotas import look_at_quotas
 from gateway.settings import load_settings
 from loadtests.processes import free_port
 from tests.contract.harness import HOST, Gateway, Installation, Key, install, maas, wait_until

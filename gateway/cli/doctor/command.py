@@ -52,19 +52,19 @@ def _look(settings: Settings) -> Iterator[Finding]:
         issuers,
         machine,
         planes,
-        quota_store,
+        quotas,
         retiring,
         samples,
-        sequence_store,
         serving,
+        stores,
         workers,
     )
 
     yield from machine.look_at_machine(settings)
     yield from issuers.look_at_issuers(settings)
     yield from collector.look_at_collector(settings)
-    yield from quota_store.look_at_quota_store(settings)
-    yield from sequence_store.look_at_sequence_store(settings)
+    yield from stores.look_at_quota_store(settings)
+    yield from stores.look_at_sequence_store(settings)
     yield from planes.look_at_database(settings)
     yield from planes.look_at_control_plane(settings)
     newest = planes.published(settings)
@@ -78,7 +78,7 @@ def _look(settings: Settings) -> Iterator[Finding]:
     yield from serving.look_at_serving(settings, document)
     yield from retiring.look_at_deprecations(settings, document)
     yield from samples.look_at_samples(settings, document)
-    yield from quota_store.look_at_quotas(settings)
+    yield from quotas.look_at_quotas(settings)
 
 
 def _tell(findings: list[Finding]) -> None:

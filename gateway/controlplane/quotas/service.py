@@ -16,7 +16,7 @@ from gateway.controlplane.change import Change
 from gateway.controlplane.edge.caller import Caller
 from gateway.controlplane.edge.preconditions import Preconditions
 from gateway.controlplane.quotas import store
-from gateway.controlplane.quotas.counting import counting_problems, sharing_workers
+from gateway.controlplane.quotas.counting import counting_problems
 from gateway.controlplane.quotas.schemas import LimitView, PutQuota, QuotaList, QuotaView
 from gateway.db.models import QuotaRow
 from gateway.errors import GatewayError, Kind, unprocessable
@@ -30,7 +30,7 @@ RESOURCE = "@quotas"
 
 def list_quotas(session: Session, caller: Caller) -> QuotaList:
     """The policies that the caller may see."""
-    rows, shares = store.quotas(session), sharing_workers(session)
+    rows, shares = store.quotas(session), store.shares(session)
     return QuotaList(
         [_view(session, row, shares) for row in rows if _may_see(session, caller, store.entry_of(row))]
     )
@@ -38,7 +38,7 @@ def list_quotas(session: Session, caller: Caller) -> QuotaList:
 
 def show_quota(session: Session, caller: Caller, name: str) -> QuotaView:
     """One policy. Raises NOT_FOUND, in the same words for one that the caller may not see."""
-    return _view(session, _seen(session, caller, name), sharing_workers(session))
+    return _view(session, _seen(session, caller, name), store.shares(session))
 
 
 def put_quota(
@@ -61,11 +61,11 @@ def put_quota(
     same = row is not None and store.entry_of(row) == entry
     preconditions.check(row.revision if row else None, f"Quota {name}", required=not same)
     if row is not None and same:
-        return _view(session, row, sharing_workers(session)), False
+        return _view(session, row, store.shares(session)), False
     created = row is None
     platform = caller.may("admin", RESOURCE, PLATFORM)
     written = _write(change, row, entry, platform=platform, reason=body.reason)
-    return _view(session, written, sharing_workers(session)), created
+    return _view(session, written, store.shares(session)), created
 
 
 def delete_quota(

@@ -1,14 +1,18 @@
 """Queries on quota policies."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gateway.db.models import AliasRow, ModelRow, QuotaRow
+from gateway.db.models import AliasRow, ModelRow, QuotaRow, WorkerRow
 from gateway.snapshot.document import QuotaEntry
 from gateway.types import NAME
+
+_COUNTS_FOR = timedelta(seconds=3)
+"""A worker reports once a second; one that has been silent for so long may be gone, and with it what it counted."""
 
 
 def quota(session: Session, name: str) -> QuotaRow | None:
@@ -43,3 +47,11 @@ def unknown_selectors(session: Session, entry: QuotaEntry) -> list[str]:
 def all_entries(session: Session) -> list[QuotaEntry]:
     """All policies as a snapshot carries them, by name."""
     return [entry_of(row) for row in quotas(session)]
+
+
+def shares(session: Session) -> list[int]:
+    """Of each worker that serves now and counts apart from the others: among how many it shares each limit out."""
+    query = select(WorkerRow.quota_workers).where(
+        WorkerRow.reported_at >= datetime.now(UTC) - _COUNTS_FOR, WorkerRow.quota_workers.is_not(None)
+    )
+    return [workers for workers in session.scalars(query) if workers is not None]
