@@ -25,7 +25,19 @@ _SPEC = re.compile(
     r"(?:/(?P<every>[0-9]{1,8}s|second|minute|hour|day|week))?(?P<rest>(?:,(?:burst|estimate)=[0-9]{1,40}[kMG]?)*)",
     re.ASCII,
 )
+_NEGATIVE = re.compile(r"-[0-9]", re.ASCII)
 HOW = "write [NAME:][UNIT=]QUOTA/WINDOW[,burst=N][,estimate=N], as in 100/minute, tokens=10k/day or concurrent=8; WINDOW is second, minute, hour, day, week or a number of seconds (90s)"
+
+
+class WithLimits(click.Command):
+    """A verb that takes limits: one that begins with a minus sign is a negative limit, and no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's. Raises `click.UsageError`."""
+        for text in args:
+            if _NEGATIVE.match(text):
+                raise click.UsageError(f"{text!r}: a limit is not negative; {HOW}", ctx)
+        return super().parse_args(ctx, args)
 
 
 def limit(text: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def quota() -> None:
 
 @quota.command(
     "set",
+    cls=limits.WithLimits,
     epilog="""\b
 A LIMIT is [NAME:][UNIT=]QUOTA/WINDOW[,burst=N][,estimate=N]:
   100/minute            requests, spread over the minute, up to 100 at once

@@ -4,8 +4,10 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from gateway.cli.limits import all_limits, limit, whole, written
+from gateway.cli.main import maas
 from gateway.snapshot.quotas import MOST_QUOTA
 
 
@@ -51,6 +53,13 @@ def test_what_is_too_much_or_in_no_known_window_says_what_there_is(text: str, sa
     with pytest.raises(click.BadParameter) as refused:
         limit(text)
     assert says in refused.value.message
+
+
+def test_a_negative_limit_is_told_as_that() -> None:
+    """And not as an option that there is not."""
+    done = CliRunner().invoke(maas, ["quota", "set", "few", "--alias", "digits", "-5/minute"])
+    assert done.exit_code == 2
+    assert "'-5/minute': a limit is not negative" in done.output
 
 
 def test_all_that_are_no_limits_are_told_together() -> None:
