@@ -9,6 +9,7 @@ from gateway.dataplane.concurrency.criticality import level_of
 from gateway.dataplane.concurrency.gate import Gate, Share
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.quota.taken import Taken
+from gateway.errors import GatewayError, Kind, Source
 from gateway.types import Admission, Permit, Target
 
 
@@ -60,7 +61,10 @@ class admit:  # noqa: N801 - read as a verb: `async with admit(...) as admission
             own_timeout = call.timeout_s is not None and call.operation.name in ("infer", "stream_infer")
             share.leave(call.trail.exchange, error, own_timeout)
         if self._taken is not None:
-            self._taken.end(call, time.monotonic())
+            if error is not None and _never_begun(error, call):
+                self._taken.give_back(time.monotonic())
+            else:
+                self._taken.end(call, time.monotonic())
 
     async def _wait(self, gate: Gate) -> Share:
         principal, trail = self._admission.permit.principal, self._call.trail
@@ -82,3 +86,12 @@ class admit:  # noqa: N801 - read as a verb: `async with admit(...) as admission
         if taken is not None:
             taken.go(time.monotonic())
         return share
+
+
+def _never_begun(error: BaseException, call: Call) -> bool:
+    """Whether no server has begun with the call, and not for its caller's sake."""
+    if not isinstance(error, GatewayError) or error.source is Source.CALLER:
+        return False
+    exchange = call.trail.exchange
+    # A server that has unloaded the version meanwhile was asked, and has computed nothing.
+    return error.kind is Kind.UNAVAILABLE or exchange is None or not exchange.started

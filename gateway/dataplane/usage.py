@@ -51,7 +51,8 @@ class UsageBook:
             cell.request_bytes += call.body.length or 0
         if trail.exchange is not None:
             cell.reply_bytes += trail.exchange.reply_bytes
-        cell.inferences += trail.inferences
+        if trail.exchange is not None and trail.exchange.started:
+            cell.inferences += trail.inferences
         cell.tokens += trail.tokens
 
     def batch(self) -> UsageBatch:

@@ -115,6 +115,33 @@ def test_a_chunked_body_counts_for_what_it_was(limited: Gateway, shared_upstream
     assert math.isclose(before - after, 30_000, abs_tol=500)
 
 
+def test_a_request_that_no_server_takes_gives_its_quota_back(tmp_path: Path) -> None:
+    """However often a caller comes back after 503: when the servers are there again, it still has what it had."""
+    upstream = Upstream()
+    limits = (
+        LimitEntry("daily", "requests", 5, 86_400),
+        LimitEntry("bytes", "content-bytes", 5_000, 86_400),
+        LimitEntry("parallel", "concurrent-requests", 2),
+    )
+    with running(
+        tmp_path, changed(document(upstream.url), quotas=(QuotaEntry("calls", limits, alias="a"),))
+    ) as gateway:
+        until_answered(gateway.address, path=SPREAD)
+        upstream.close()
+        wait_for(
+            lambda: ask(gateway.address, request(SPREAD)).status == 503, PATIENT_S, "the server to be missed"
+        )
+        for _ in range(10):
+            reply = ask(gateway.address, request())
+            expect_problem(reply, 503)
+            left = {name: item["r"] for name, item in field(reply, "RateLimit").items()}
+            assert left == {
+                "calls/daily": 4,
+                "calls/bytes": 5_000 - len(request().partition(b"\r\n\r\n")[2]),
+                "calls/parallel": 1,
+            }
+
+
 def test_a_request_that_is_shed_gives_its_quota_back(tmp_path: Path) -> None:
     """Whether it was turned away at once or after it had waited: what was not served does not count."""
     upstream = Upstream()
