@@ -150,7 +150,8 @@ class LimitEntry(msgspec.Struct, frozen=True):
 
     Of concurrent-requests `quota` at a time, with no window. Of units that are known only afterwards, `estimate` is
     reserved and then put right. `began` tells it from one of the same name that was deleted, or had another unit: it is
-    when this one was set first, in milliseconds of Unix time.
+    when this one was set first, in milliseconds of Unix time. `counts_as` is the name that it had then, where that was another:
+    what was used stays used when a limit gets another window and name.
     """
 
     name: str
@@ -160,6 +161,7 @@ class LimitEntry(msgspec.Struct, frozen=True):
     burst: int = 0
     estimate: int = 1
     began: int = 0
+    counts_as: str = ""
 
 
 class QuotaEntry(msgspec.Struct, frozen=True):

@@ -169,6 +169,28 @@ def test_a_selector_that_names_nothing_is_told(plane: Running) -> None:
     assert made.json()["unknown"] == ["alias digtis", "team nobody"]
 
 
+def test_selectors_that_never_meet_are_told(plane: Running) -> None:
+    """Each names something that there is, and together they bind nothing."""
+    team = plane.fresh("team")
+    ours, theirs = alias(plane), alias(plane, team)
+    their_model = plane.admin.get(f"/api/v1/aliases/{theirs}").json()["targets"][0]["model"]
+
+    def unknown(**selectors: str) -> list[str]:
+        body = {"limits": [MINUTE]} | selectors
+        found: list[str] = plane.admin.put(f"/api/v1/quotas/{plane.fresh('quota')}", json=body).json()[
+            "unknown"
+        ]
+        return found
+
+    assert unknown(alias="*", team="*", model="*", application="*") == []
+    assert unknown(alias=ours, team="vision", model="digits") == []
+    assert unknown(team=team, model=their_model) == []
+    assert unknown(alias=ours, team=team) == [f"alias {ours} of team {team}"]
+    assert unknown(alias=ours, model=their_model) == [f"alias {ours} with model {their_model}"]
+    assert unknown(team=team, model="digits") == [f"alias of team {team} with model digits"]
+    assert unknown(application="app:ghost") == ["application app:ghost"]
+
+
 def test_a_name_is_not_given_away_to_who_may_set_nothing(plane: Running) -> None:
     """A stranger is refused in the same words whether the quota is there or not."""
     name = plane.fresh("quota")

@@ -17,6 +17,7 @@ from gateway.controlplane.edge.caller import Caller
 from gateway.controlplane.edge.preconditions import Preconditions
 from gateway.controlplane.quotas import store
 from gateway.controlplane.quotas.counting import counting_problems
+from gateway.controlplane.quotas.counts import with_counts
 from gateway.controlplane.quotas.schemas import LimitView, PutQuota, QuotaList, QuotaView
 from gateway.db.models import QuotaRow
 from gateway.errors import GatewayError, Kind, unprocessable
@@ -81,23 +82,10 @@ def delete_quota(
 
 
 def _entry(name: str, body: PutQuota, standing: tuple[LimitEntry, ...]) -> QuotaEntry:
-    """The policy as it is to be. A limit that stands already, of the same unit, goes on counting."""
-    began = {(each.name, each.unit): each.began for each in standing}
-    now_ms = time.time_ns() // 1_000_000
+    """The policy as it is to be."""
     return QuotaEntry(
         name,
-        tuple(
-            LimitEntry(
-                each.name,
-                each.unit,
-                each.quota,
-                each.window_s,
-                each.burst,
-                each.estimate,
-                began.get((each.name, each.unit), now_ms),
-            )
-            for each in body.limits
-        ),
+        with_counts(body.limits, standing, time.time_ns() // 1_000_000),
         team=body.team,
         application=body.application,
         alias=body.alias,

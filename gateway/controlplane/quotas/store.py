@@ -1,18 +1,30 @@
 """Queries on quota policies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from gateway.db.models import AliasRow, ModelRow, QuotaRow, WorkerRow
+from gateway.db.models import (
+    AliasRow,
+    GrantRow,
+    KeyRow,
+    ModelRow,
+    QuotaRow,
+    RoleRow,
+    TargetRow,
+    UsageRow,
+    WorkerRow,
+)
 from gateway.snapshot.document import QuotaEntry
 from gateway.types import NAME
 
 _COUNTS_FOR = timedelta(seconds=3)
 """A worker reports once a second; one that has been silent for so long may be gone, and with it what it counted."""
+
+_CALLED_WITHIN_DAYS = 8
 
 
 def quota(session: Session, name: str) -> QuotaRow | None:
@@ -31,17 +43,57 @@ def entry_of(row: QuotaRow) -> QuotaEntry:
 
 
 def unknown_selectors(session: Session, entry: QuotaEntry) -> list[str]:
-    """Which of the policy's names name nothing that there is: `alias nosuch`, …"""
-    named = {
-        "alias": select(AliasRow.name).where(AliasRow.name == entry.alias),
-        "model": select(ModelRow.name).where(ModelRow.name == entry.model),
-        "team": select(AliasRow.team).where(AliasRow.team == entry.team),
-    }
-    return [
-        f"{dimension} {value}"
-        for dimension, query in named.items()
-        if (value := getattr(entry, dimension)) not in (None, "*") and session.scalar(query.limit(1)) is None
-    ]
+    """What the policy names and there is not: `alias nosuch`, or `alias digits of team other` where there is each by itself."""
+    alias, model, team, app = (
+        _name(value) for value in (entry.alias, entry.model, entry.team, entry.application)
+    )
+    unknown = []
+    if alias and not _any(session, select(AliasRow.name).where(AliasRow.name == alias)):
+        unknown.append(f"alias {alias}")
+    if model and not _any(session, select(ModelRow.name).where(ModelRow.name == model)):
+        unknown.append(f"model {model}")
+    if team and not _any(session, select(AliasRow.team).where(AliasRow.team == team)):
+        unknown.append(f"team {team}")
+    if app and not any(_any(session, query) for query in _traces(app)):
+        unknown.append(f"application {app}")
+    if unknown or not (alias or model or team):
+        return unknown
+    return _never_together(session, alias, model, team)
+
+
+def _never_together(session: Session, alias: str | None, model: str | None, team: str | None) -> list[str]:
+    """What no alias is: those names are there, and no request has them all."""
+    aliases = select(AliasRow.name)
+    if alias:
+        aliases = aliases.where(AliasRow.name == alias)
+    if team:
+        aliases = aliases.where(AliasRow.team == team)
+    what = " ".join(("alias", *([alias] if alias else []), *([f"of team {team}"] if team else [])))
+    if not _any(session, aliases):
+        return [what]
+    if model and not _any(
+        session, select(TargetRow.model).where(TargetRow.model == model, TargetRow.alias.in_(aliases))
+    ):
+        return [f"{what} with model {model}"]
+    return []
+
+
+def _traces(app: str) -> Iterator["Select[str]"]:
+    """Where there is one of an application: with tokens of an issuer it has no key, and may have its roles from there."""
+    yield select(KeyRow.principal).where(KeyRow.principal == app)
+    yield select(RoleRow.subject).where(RoleRow.subject == app)
+    yield select(GrantRow.subject).where(GrantRow.subject == app)
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=back) for back in range(_CALLED_WITHIN_DAYS + 1)]
+    yield select(UsageRow.principal).where(UsageRow.day.in_(days), UsageRow.principal == app)
+
+
+def _name(selector: str | None) -> str | None:
+    return None if selector == "*" else selector
+
+
+def _any(session: Session, query: "Select[str]") -> bool:
+    return session.scalar(query.limit(1)) is not None
 
 
 def all_entries(session: Session) -> list[QuotaEntry]:

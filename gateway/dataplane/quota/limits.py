@@ -8,8 +8,8 @@ from gateway.observe.quotas import QuotaTally
 from gateway.snapshot.document import LimitEntry, QuotaEntry, Unit
 
 LimitKey = tuple[str, str, Unit, int]
-"""Policy, limit, unit, and since when there is such a one: counts of another unit, or of another policy that once had the
-name, mean something else.
+"""Policy, the limit's first name, unit, and since when there is such a one: counts of another unit, or of another policy that
+once had the name, mean something else.
 """
 
 Values = tuple[str | None, str | None, str | None, str | None]
@@ -51,7 +51,7 @@ def _limit(policy: QuotaEntry, entry: LimitEntry) -> Limit:
     # A name has no slash, so no two limits share theirs.
     name = f"{policy.name}/{entry.name}"
     return Limit(
-        (policy.name, entry.name, entry.unit, entry.began),
+        (policy.name, entry.counts_as or entry.name, entry.unit, entry.began),
         name,
         entry.unit,
         entry.quota,
