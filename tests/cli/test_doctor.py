@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from redis import Redis as RedisClient
 
 from gateway.cli.doctor import planes, stores, workers
 from gateway.cli.doctor.findings import Finding
@@ -316,6 +317,25 @@ def test_the_store_of_shared_quotas_is_asked(own_redis: Redis) -> None:
     assert "start it, or correct quota.redis_url" in gone.todo
     assert look(own_redis.url, role="control") == look(None) == []
     assert [each.severity for each in look(None, workers=2)] == ["ok"]
+
+
+def test_a_store_that_drops_keys_is_told_of(own_redis: Redis) -> None:
+    """It would give away again what was used up, and nobody would notice."""
+    found = Settings(
+        quota=Quota(redis_url=own_redis.url), sequences=SequenceSettings(redis_url=own_redis.url)
+    )
+    with RedisClient.from_url(own_redis.url) as client:
+        client.config_set("maxmemory-policy", "volatile-lru")
+        assert [each.severity for each in stores.look_at_quota_store(found)] == ["ok"], "nothing is full"
+        client.config_set("maxmemory", "100mb")
+        _, quotas = stores.look_at_quota_store(found)
+        _, sequences = stores.look_at_sequence_store(found)
+        client.config_set("maxmemory-policy", "noeviction")
+        assert [each.severity for each in stores.look_at_quota_store(found)] == ["ok"]
+    for each in (quotas, sequences):
+        assert each.severity == "warning"
+        assert "(volatile-lru)" in each.found
+        assert "noeviction" in each.todo
 
 
 def test_the_store_of_shared_sequences_is_asked(own_redis: Redis) -> None:
