@@ -1,7 +1,7 @@
 """Both engines behind gateways of their own, on the same models; and the Triton itself, for direct calls."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,9 +35,10 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The test models, and the sample model `digits`."""
+    """The test models, and of the sample models `digits` and `tiny-lm`."""
     folder = build_repository(tmp_path_factory.mktemp("models"))
-    shutil.copytree(SAMPLES / "digits", folder / "digits")
+    for model in ("digits", "tiny-lm"):
+        shutil.copytree(SAMPLES / model, folder / model)
     return folder
 
 
@@ -61,7 +62,7 @@ def on_triton(
     """The gateway in front of that Triton."""
     installation = install(tmp_path_factory.mktemp("on-triton"))
     with Gateway(installation, SAMPLED) as gateway:
-        yield filled("triton", gateway, repository, triton)
+        yield filled("triton", gateway, models(repository, "triton"), triton)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def on_embedded(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     for model in models(repository, "embedded"):
         (onnx_only / model.name).symlink_to(model)
     with Gateway(installation, {"MAAS_EMBEDDED__MODEL_REPOSITORY": str(onnx_only), **SAMPLED}) as gateway:
-        yield filled("embedded", gateway, repository)
+        yield filled("embedded", gateway, models(repository, "embedded"))
 
 
 @pytest.fixture(params=["embedded", "triton"])
@@ -91,14 +92,15 @@ def models(repository: Path, engine: str) -> list[Path]:
     ]
 
 
-def filled(engine: str, gateway: Gateway, repository: Path, triton: TritonServer | None = None) -> Served:
-    """Register all models, make their aliases and the keys, and wait until they are served."""
+def filled(
+    engine: str, gateway: Gateway, folders: Sequence[Path], triton: TritonServer | None = None
+) -> Served:
+    """Register the models, make their aliases and the keys, and wait until they are served."""
     with gateway.operator() as operator:
         if triton is None:
             operator.pool("pool")
         else:
             operator.pool("pool", triton.http_url, grpc=[triton.grpc_target])
-        folders = models(repository, engine)
         for folder in folders:
             operator.model(folder, team=TEAM, pool="pool")
             if folder.name != "digits":

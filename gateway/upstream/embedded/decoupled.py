@@ -2,13 +2,13 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
-from gateway.upstream.embedded.arrange import Arranged, Arrays
+from gateway.upstream.embedded.arrange import Arranged
 from gateway.upstream.embedded.generate import generate_body
 from gateway.upstream.embedded.messages import EngineReply, Refusal
-from gateway.upstream.embedded.python_model import PythonModel
+from gateway.upstream.embedded.python_model import Answer, PythonModel
 from gateway.upstream.embedded.reply import error_reply
 from gateway.upstream.embedded.repository import LoadedVersion
 from gateway.upstream.embedded.request import InferCall
@@ -30,9 +30,7 @@ def server_sent(data: bytes) -> bytes:
 def only_response(version: LoadedVersion, call: InferCall, arranged: Arranged, started_ns: int) -> bytes:
     """The body of a `generate` reply. Raises Refusal where the model fails, or gives more than one response, or none."""
     responses = decoupled_model(version).start(arranged.feed, call.sequence.id)
-    bodies = list(
-        itertools.islice(answers(version, arranged, started_ns, responses, _body(version, call)), 2)
-    )
+    bodies = list(itertools.islice(_bodies(version, call, arranged, started_ns, responses), 2))
     if len(bodies) != 1:
         responses.cancel()
         raise Refusal(400, _NOT_ONE)
@@ -46,7 +44,7 @@ def only_response(version: LoadedVersion, call: InferCall, arranged: Arranged, s
 def streamed(version: LoadedVersion, call: InferCall, arranged: Arranged, started_ns: int) -> EngineReply:
     """The reply of `generate_stream`. It waits for the first response, which decides the status, as in Triton."""
     responses = decoupled_model(version).start(arranged.feed, call.sequence.id)
-    bodies = answers(version, arranged, started_ns, responses, _body(version, call))
+    bodies = _bodies(version, call, arranged, started_ns, responses)
     first = next(bodies, None)
     status = 400 if isinstance(first, Refusal) else 200
     begun = () if first is None else (first,)
@@ -63,27 +61,27 @@ def decoupled_model(version: LoadedVersion) -> PythonModel:
     return version.model
 
 
-def _body(version: LoadedVersion, call: InferCall) -> Callable[[Arrays], bytes]:
-    return lambda arrays: generate_body(call, version.config, version.version, arrays)
+def _bodies(
+    version: LoadedVersion, call: InferCall, arranged: Arranged, started_ns: int, responses: Responses
+) -> Iterator[bytes | Refusal]:
+    """The JSON of each response, or why there is none. Which is the final one shows by the end, as in Triton."""
+    for content, _ in answers(version, arranged, started_ns, responses):
+        if isinstance(content, Refusal):
+            yield content
+        elif content is not None:
+            yield generate_body(call, version.config, version.version, content)
 
 
 def answers(
-    version: LoadedVersion,
-    arranged: Arranged,
-    started_ns: int,
-    responses: Responses,
-    body: Callable[[Arrays], bytes],
-) -> Iterator[bytes | Refusal]:
-    """The `body` of each response, or why there is none; at the end the request is counted."""
+    version: LoadedVersion, arranged: Arranged, started_ns: int, responses: Responses
+) -> Iterator[Answer]:
+    """What the model sends, one after another; at the end the request is counted."""
     outputs = [spec.name for spec in version.config.outputs]
     began_ns = time.perf_counter_ns()
     failed = False
-    for answered in decoupled_model(version).arrays(responses, outputs):
-        if isinstance(answered, Refusal):
-            failed = True
-            yield answered
-        else:
-            yield body(answered)
+    for answer in decoupled_model(version).arrays(responses, outputs):
+        failed = failed or isinstance(answer.content, Refusal)
+        yield answer
     ended_ns = time.perf_counter_ns()
     if failed:
         version.recorder.failure(ended_ns - started_ns)

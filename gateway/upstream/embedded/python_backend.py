@@ -64,10 +64,9 @@ class ResponseSender:
 
     def send(self, response: InferenceResponse | None = None, flags: int = 0) -> None:
         """One response, the last one, or only the end."""
-        if response is not None:
-            self._responses.put(response)
-        if flags & TRITONSERVER_RESPONSE_COMPLETE_FINAL:
-            self._responses.put(None)
+        final = bool(flags & TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        if response is not None or final:
+            self._responses.put(response, final=final)
 
     def is_cancelled(self) -> bool:
         """Whether nobody reads on."""
@@ -75,7 +74,7 @@ class ResponseSender:
 
     def __del__(self) -> None:
         # A model that forgets a request would keep its caller waiting for ever.
-        self._responses.put(None)
+        self._responses.put(None, final=True)
 
 
 class InferenceRequest:

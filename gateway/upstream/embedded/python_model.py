@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,13 @@ _STATUS: Final = {
     TritonError.CANCELLED: 499,
 }
 """The status that Triton's HTTP endpoint gives each code; 500 for the others."""
+
+
+class Answer(NamedTuple):
+    """One sending of a decoupled model: arrays, what it failed on, or None for an end alone; and whether it is the final one."""
+
+    content: dict[str, Array] | Refusal | None
+    final: bool
 
 
 class PythonModel:
@@ -87,13 +94,16 @@ class PythonModel:
         self._threads.submit(self._execute, request, responses)
         return responses
 
-    def arrays(self, responses: Responses, outputs: list[str]) -> Iterator[dict[str, Array] | Refusal]:
-        """Each response: the named outputs, as far as it has them, or what the model failed on."""
-        for response in responses:
+    def arrays(self, responses: Responses, outputs: list[str]) -> Iterator[Answer]:
+        """What the model sends: of each response the named outputs, as far as it has them."""
+        for response, final in responses:
+            if response is None:
+                yield Answer(None, final)
+                continue
             try:
-                yield self._arrays(response, outputs)
+                yield Answer(self._arrays(response, outputs), final)
             except Refusal as refusal:
-                yield refusal
+                yield Answer(refusal, final)
 
     def close(self) -> None:
         """Ends what is being answered and has each instance end itself."""
@@ -109,8 +119,8 @@ class PythonModel:
         try:
             instance.execute([request])
         except Exception as fault:  # noqa: BLE001 - whatever somebody's code raises
-            responses.put(InferenceResponse(error=TritonError(self._failed(fault).words)))
-            responses.put(None)
+            error = InferenceResponse(error=TritonError(self._failed(fault).words))
+            responses.put(error, final=True)
         finally:
             self._free.put(instance)
 

@@ -3,30 +3,37 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
-class Responses(Iterator[Any]):
+class Sent(NamedTuple):
+    """One sending of a model: a response, or None where it says no more than that there are no more; and whether it is the final one."""
+
+    response: Any
+    final: bool
+
+
+class Responses(Iterator[Sent]):
     """An iterator that waits for each response: `put` from any thread, read from one at a time.
 
     Nothing bounds how many wait to be read, as in Triton: a model stops by itself, or when it sees `cancelled`.
     """
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Sent] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._unread = 0
         self._ended = False
         self._waiting: Callable[[], None] | None = None
         self.cancelled = False
 
-    def put(self, response: Any) -> None:
-        """One more response; None ends them, and what comes after the end is dropped."""
+    def put(self, response: Any, *, final: bool = False) -> None:
+        """One more response, or None for the end alone; what comes after the final one is dropped."""
         with self._lock:
             if self._ended:
                 return
-            self._ended = response is None
-            self._queue.put(response)
+            self._ended = final
+            self._queue.put(Sent(response, final))
             self._unread += 1
             waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -43,18 +50,18 @@ class Responses(Iterator[Any]):
     def cancel(self) -> None:
         """Nobody reads on: the model is told, and a reader that waits finds the end."""
         self.cancelled = True
-        self.put(None)
+        self.put(None, final=True)
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Sent:
         with self._lock:
             if self._ended and not self._unread:
                 raise StopIteration
-        response = self._queue.get()
+        sent = self._queue.get()
         with self._lock:
             self._unread -= 1
-        if response is None:
-            raise StopIteration
-        return response
+        if sent.response is None and self.cancelled:
+            raise StopIteration  # it is the end of the reading, and none that the model said
+        return sent
 
     def __iter__(self) -> Self:
         return self

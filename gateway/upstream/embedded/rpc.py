@@ -17,6 +17,7 @@ from gateway.upstream.embedded.datatypes import BY_NAME, BYTES, DataType
 from gateway.upstream.embedded.decoupled import answers, decoupled_model
 from gateway.upstream.embedded.messages import EngineReply, EngineRequest, Refusal
 from gateway.upstream.embedded.operations import arranged_for, computed
+from gateway.upstream.embedded.python_model import Answer
 from gateway.upstream.embedded.reply import MAX_ERROR_CHARS, output_of
 from gateway.upstream.embedded.repository import LoadedVersion
 from gateway.upstream.embedded.request import (
@@ -82,7 +83,9 @@ def _infer(version: LoadedVersion, request: EngineRequest) -> bytes:
     if version.config.decoupled:
         raise Refusal(501, "ModelInfer RPC doesn't support models with decoupled transaction policy")
     started = time.perf_counter_ns()
-    call = _take_apart(bytes(request.body), version.config.name)
+    message = _parsed(bytes(request.body))
+    _empty_final(message)
+    call = _take_apart(message, version.config.name)
 
     def reply(arrays: Arrays) -> bytes:
         return bytes(_response(call, version, arrays).SerializeToString())
@@ -93,27 +96,37 @@ def _infer(version: LoadedVersion, request: EngineRequest) -> bytes:
 def _stream_infer(version: LoadedVersion, request: EngineRequest) -> EngineReply:
     """A message for each response; those of a model that is not decoupled are one, and that the final one."""
     started = time.perf_counter_ns()
-    call = _take_apart(bytes(request.body), version.config.name)
+    message = _parsed(bytes(request.body))
+    empty_final = _empty_final(message)
+    call = _take_apart(message, version.config.name)
     tensors = arranged_for(version, call)
 
-    def message(arrays: Arrays) -> bytes:
-        response = _response(call, version, arrays)
-        response.parameters[_FINAL].bool_param = not version.config.decoupled
-        return bytes(service_pb2.ModelStreamInferResponse(infer_response=response).SerializeToString())
+    def told(arrays: Arrays) -> bytes:
+        return _streamed(_response(call, version, arrays), final=True)
 
     if not version.config.decoupled:
-        return EngineReply(200, (), b"", iter((computed(version, call, tensors, started, message),)))
+        return EngineReply(200, (), b"", iter((computed(version, call, tensors, started, told),)))
     responses = decoupled_model(version).start(tensors.feed, call.sequence.id)
-    found = answers(version, tensors, started, responses, message)
-    return EngineReply(200, (), b"", (_told(each, call) for each in found), responses)
+    found = answers(version, tensors, started, responses)
+    messages = (
+        _answered(version, call, answer) for answer in found if empty_final or answer.content is not None
+    )
+    return EngineReply(200, (), b"", messages, responses)
 
 
-def _told(answer: bytes | Refusal, call: InferCall) -> bytes:
-    if isinstance(answer, bytes):
-        return answer
-    error = service_pb2.ModelStreamInferResponse(error_message=answer.words[:MAX_ERROR_CHARS])
-    error.infer_response.id = call.request_id
-    return bytes(error.SerializeToString())
+def _answered(version: LoadedVersion, call: InferCall, answer: Answer) -> bytes:
+    """What a decoupled model sent, as a message: an error has its words, an end alone has no outputs."""
+    content, final = answer
+    if isinstance(content, Refusal):
+        return _streamed(_named(call, version), final=final, error=content.words[:MAX_ERROR_CHARS])
+    return _streamed(_response(call, version, content or {}), final=final)
+
+
+def _streamed(response: Any, *, final: bool, error: str = "") -> bytes:
+    """A `ModelStreamInferResponse`, which says whether it is the final one of its request."""
+    response.parameters[_FINAL].bool_param = final
+    message = service_pb2.ModelStreamInferResponse(infer_response=response, error_message=error)
+    return bytes(message.SerializeToString())
 
 
 _OPERATIONS: Final[Mapping[str, Callable[[LoadedVersion, EngineRequest], bytes]]] = {
@@ -128,16 +141,28 @@ _OPERATIONS: Final[Mapping[str, Callable[[LoadedVersion, EngineRequest], bytes]]
 # --- the request ---
 
 
-def _take_apart(body: bytes, model: str) -> InferCall:
+def _parsed(body: bytes) -> Any:
     message = service_pb2.ModelInferRequest()
     try:
         message.ParseFromString(body)
     except DecodeError as error:
         raise Refusal(400, f"failed to parse the request: {error}") from error
+    return message
+
+
+def _empty_final(message: Any) -> bool:
+    """Takes out of the request whether its caller wants the end of a decoupled model's responses told, where the model says it alone."""
+    if _EMPTY_FINAL not in message.parameters:
+        return False
+    parameter = message.parameters.pop(_EMPTY_FINAL)
+    if parameter.WhichOneof("parameter_choice") != "bool_param":
+        raise Refusal(400, f"invalid value type for '{_EMPTY_FINAL}' parameter, expected bool_param.")
+    return bool(parameter.bool_param)
+
+
+def _take_apart(message: Any, model: str) -> InferCall:
     call = InferCall(request_id=message.id, binary_default=True)
-    parameters = _plain(message.parameters)
-    parameters.pop(_EMPTY_FINAL, None)
-    read_parameters(call, parameters)
+    read_parameters(call, _plain(message.parameters))
     raw = iter(message.raw_input_contents)
     for tensor in message.inputs:
         received = _input(tensor, raw, bool(message.raw_input_contents), model)
@@ -217,9 +242,7 @@ def _elements(tensor: Any, datatype: DataType | None, model: str) -> Any:
 def _response(call: InferCall, version: LoadedVersion, arrays: Arrays) -> Any:
     """The `ModelInferResponse` that carries `arrays`, outputs in the order of the configuration."""
     config = version.config
-    response = service_pb2.ModelInferResponse(
-        model_name=config.name, model_version=str(version.version), id=call.request_id
-    )
+    response = _named(call, version)
     for spec in config.outputs:
         if spec.name in arrays:
             wish = call.outputs.get(spec.name) or RequestedOutput(True, 0)
@@ -228,3 +251,10 @@ def _response(call: InferCall, version: LoadedVersion, arrays: Arrays) -> Any:
             response.outputs.add(name=entry["name"], datatype=entry["datatype"], shape=entry["shape"])
             response.raw_output_contents.append(bytes(raw))
     return response
+
+
+def _named(call: InferCall, version: LoadedVersion) -> Any:
+    """A `ModelInferResponse` that says whose it is, without outputs."""
+    return service_pb2.ModelInferResponse(
+        model_name=version.config.name, model_version=str(version.version), id=call.request_id
+    )

@@ -216,13 +216,20 @@ def test_generate_wants_exactly_one_response(engine: EmbeddedEngine) -> None:
     assert list(generate(engine, "generate_stream", text="ho", times=0).events or ()) == []
 
 
-def streamed(engine: EmbeddedEngine, **inputs: int) -> list[Any]:
-    """What a stream over gRPC gives for one message."""
+def asked(*, empty_final: bool = False, **inputs: int) -> Any:
+    """A message of a stream over gRPC for `repeat`."""
     message = service_pb2.ModelInferRequest(id="7")
+    if empty_final:
+        message.parameters["triton_enable_empty_final_response"].bool_param = True
     message.inputs.add(name="text", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"ho")
     for name, value in inputs.items():
         message.inputs.add(name=name, datatype="INT32", shape=[1]).contents.int_contents.append(value)
-    body = message.SerializeToString()
+    return message
+
+
+def streamed(engine: EmbeddedEngine, *, empty_final: bool = False, **inputs: int) -> list[Any]:
+    """What a stream over gRPC gives for one message."""
+    body = asked(empty_final=empty_final, **inputs).SerializeToString()
     reply = engine.answer(EngineRequest("stream_infer", "repeat", 1, {}, body, "grpc"))
     assert reply.status == 200
     return [service_pb2.ModelStreamInferResponse.FromString(each) for each in reply.events or ()]
@@ -232,12 +239,41 @@ def test_responses_are_messages_of_a_stream_over_grpc(engine: EmbeddedEngine) ->
     """Each with the request's id; an error is one, too. `ModelInfer` is not for such models."""
     replies = streamed(engine, times=2)
     assert [reply.infer_response.id for reply in replies] == ["7", "7"]
-    assert not any(reply.infer_response.parameters["triton_final_response"].bool_param for reply in replies)
+    assert not any(map(final, replies))
     assert streamed(engine, times=0) == []
     _, failed = streamed(engine, times=3, fail_at=1)
     assert (failed.error_message, failed.infer_response.id) == ("told to fail at 1", "7")
     refused = engine.answer(EngineRequest("infer", "repeat", 1, {}, b"", "grpc"))
     assert (refused.status, b"decoupled transaction policy" in refused.body) == (501, True)
+
+
+def final(reply: Any) -> bool:
+    """Whether a message of a stream says that it is the final one of its request."""
+    said: bool = reply.infer_response.parameters["triton_final_response"].bool_param
+    return said
+
+
+def test_the_end_of_a_stream_is_told_to_those_who_ask(engine: EmbeddedEngine) -> None:
+    """In a message without outputs where the model says it alone; a response that is the final one says so by itself."""
+    for times, fail_at in ((0, -1), (2, -1), (3, 1)):
+        replies = streamed(engine, empty_final=True, times=times, fail_at=fail_at)
+        assert replies[:-1] == streamed(engine, times=times, fail_at=fail_at)
+        assert [final(reply) for reply in replies] == [False] * (len(replies) - 1) + [True]
+        assert (replies[-1].infer_response.id, len(replies[-1].infer_response.outputs)) == ("7", 0)
+
+
+def test_whether_the_end_is_to_be_told_is_a_boolean(engine: EmbeddedEngine) -> None:
+    """Of all else it is said what is wrong, to a unary call too."""
+    message = asked()
+    message.parameters["triton_enable_empty_final_response"].int64_param = 1
+    body = message.SerializeToString()
+    for wrong in (
+        EngineRequest("stream_infer", "repeat", 1, {}, body, "grpc"),
+        EngineRequest("infer", "slow", 1, {}, body, "grpc"),
+    ):
+        refused = engine.answer(wrong)
+        assert refused.status == 400
+        assert b"expected bool_param" in refused.body
 
 
 def test_an_error_among_responses_is_an_event(engine: EmbeddedEngine) -> None:
