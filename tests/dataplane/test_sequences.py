@@ -1,5 +1,6 @@
 """A gateway in front of two scripted servers: where requests of a sequence go, what they carry, and when they go nowhere."""
 
+import gzip
 import itertools
 import json
 import time
@@ -142,6 +143,32 @@ def test_it_is_never_sent_twice(
     pair.behave = Talk.answer
     pair.ask("once")
     assert len({server for server, _ in pair.inferences}) == 1
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        b'{"sequence_id":1.5}',
+        b'{"sequence_id":[7]}',
+        b'{"sequence_id":-1}',
+        b'{"sequence_id":"%b"}' % (b"a" * 257),
+        b'{"sequence_id":"\xff"}',
+        b'{"sequence_id":"\\ud800"}',
+        b'{"sequence_id":7,"sequence_start":1}',
+        b'{"sequence_end":"true"}',
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_no_sequence_is_refused_by_the_gateway(pair: Pair, parameters: bytes, packed: bool) -> None:
+    """400 with the parameter's name, and no server is asked; compressed, too."""
+    text = b'{"inputs":[%b],"parameters":%b}' % (TENSOR, parameters)
+    if packed:
+        reply = pair.send(gzip.compress(text), headers=b"Content-Encoding: gzip\r\n")
+    else:
+        reply = pair.send(text)
+    assert reply.status == 400
+    assert "sequence" in json.loads(reply.body)["detail"]
+    assert not pair.inferences
 
 
 def test_a_server_that_has_unloaded_its_version_has_lost_it(pair: Pair) -> None:

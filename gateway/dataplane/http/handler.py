@@ -91,7 +91,7 @@ class Handler:
             if b'"timeout"' in text:
                 call.timeout_s = _timeout_s(text)
             # Most texts have neither: they are told by two looks, without a call.
-            if b"sequence_id" in text or (b"\\" in text and may_name_sequence(text)):
+            if (b"sequence_" in text or b"\\" in text) and may_name_sequence(text):
                 call.sequence = HttpSequence(head, body, self._plane.limits.max_body_bytes)
             else:
                 body.sequence_read = body.complete and not head.content_encoding

@@ -87,11 +87,16 @@ def late_sequence() -> GatewayError:
 
 def unreadable_sequence() -> GatewayError:
     """A sequence named in what is no JSON here, whatever it is to others."""
-    return GatewayError(Kind.BAD_REQUEST, "The request names a sequence, and its JSON cannot be read.")
+    return GatewayError(
+        Kind.BAD_REQUEST,
+        "The request names a sequence, and its JSON cannot be read: it must be one object (RFC 8259) in UTF-8.",
+    )
 
 
 REGION = Key(b"shared_memory_region", _spelled(b"shared_memory_region"), _region)
 SEQUENCE = Key(b"sequence_id", _spelled(b"sequence_id"), late_sequence)
+_FLAGS = (b'"sequence_start"', b'"sequence_end"')
+"""With their quotation marks, for tensors have names that begin so."""
 
 
 def search_whole(text: bytes) -> None:
@@ -106,8 +111,10 @@ def search_unread(text: bytes) -> None:
 
 
 def may_name_sequence(text: bytes) -> bool:
-    """Whether JSON text, or a part of it, has the parameter's name in it, or an escape that may hide it."""
-    return SEQUENCE.word in text or has_escapes(text)
+    """Whether JSON text, or a part of it, has the name of a parameter of sequences in it, or an escape that may hide it."""
+    if b"sequence_" in text and (SEQUENCE.word in text or any(flag in text for flag in _FLAGS)):
+        return True
+    return has_escapes(text)
 
 
 def names_sequence(text: bytes) -> bool:

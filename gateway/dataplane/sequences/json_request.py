@@ -9,10 +9,10 @@ import re
 
 import msgspec
 
-from gateway.dataplane.sequences.asked import Asked, asked_of
+from gateway.dataplane.sequences.asked import Asked, asked_of, kind_of, no_id
 from gateway.errors import GatewayError, Kind
 
-_ID = "sequence_id"
+_ID, _START, _END = "sequence_id", "sequence_start", "sequence_end"
 _ESCAPE = b"\\u00"
 _KEY = b'"parameters"'
 _SPELLED_KEY = re.compile(
@@ -29,7 +29,7 @@ class Unreadable(ValueError):
 
 
 class JsonRequest:
-    """The text, taken apart. Raises `Unreadable`, and BAD_REQUEST for keys that stand twice."""
+    """The text, taken apart. Raises `Unreadable`, and BAD_REQUEST for keys that stand twice and for what is no sequence's id or flag."""
 
     def __init__(self, text: bytes) -> None:
         try:
@@ -42,9 +42,11 @@ class JsonRequest:
         if raw is not None:
             # Also where this one names no sequence: the other one may.
             _look_for_two(text, self._top)
-        if raw is not None and _ID in self._parameters:
+        if raw is not None and not self._parameters.keys().isdisjoint((_ID, _START, _END)):
             values = _values(bytes(raw))
-            self.asked = asked_of(values[_ID], values.get("sequence_start"), values.get("sequence_end"))
+            if _ID in values and values[_ID] is None:
+                raise no_id(kind_of(None))
+            self.asked = asked_of(values.get(_ID), values.get(_START, False), values.get(_END, False))
 
     def with_id(self, upstream_id: int) -> bytes:
         """The text with this id of the sequence; all other values are spelled as they were."""

@@ -168,6 +168,15 @@ def test_a_sequences_id_that_is_no_utf_8_is_refused() -> None:
     assert error.value.kind is Kind.BAD_REQUEST
 
 
+def test_a_sequences_id_that_is_longer_than_any_is_refused() -> None:
+    """As over HTTP."""
+    message = service_pb2.ModelInferRequest(model_name="m")
+    message.parameters["sequence_id"].string_param = "a" * 257
+    with pytest.raises(GatewayError, match="not a text of 257") as error:
+        read_infer(message.SerializeToString())
+    assert error.value.kind is Kind.BAD_REQUEST
+
+
 def test_a_message_of_a_million_fields_is_refused_at_once() -> None:
     """Its size is within the limit, and it must not hold the event loop."""
     hostile = written(5, written(3, 1) * 1000) * 1000

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dataplane.http.inspect import may_name_sequence, names_sequence
-from gateway.dataplane.sequences.asked import Asked, asked_of
+from gateway.dataplane.sequences.asked import MOST_CHARS, Asked, asked_of
 from gateway.dataplane.sequences.json_request import JsonRequest, Unreadable, own_id_text
 from gateway.dataplane.sequences.names import name_of
 from gateway.errors import GatewayError, Kind
@@ -20,7 +20,7 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
     max_leaves=8,
 )
-IDS = st.one_of(st.integers(1, 2**64 - 1), st.text(min_size=1))
+IDS = st.one_of(st.integers(1, 2**64 - 1), st.text(min_size=1, max_size=MOST_CHARS))
 FLAGS = st.dictionaries(st.sampled_from(["sequence_start", "sequence_end"]), st.booleans())
 
 
@@ -94,16 +94,61 @@ def test_what_could_be_read_in_two_ways_is_refused(text: bytes) -> None:
         b'{"parameters":null,"x":"sequence_id"}',
         b'{"parameters":{"sequence_id":0}}',
         b'{"parameters":{"sequence_id":""}}',
-        b'{"parameters":{"sequence_id":1.0}}',
-        b'{"parameters":{"sequence_id":true}}',
-        b'{"parameters":{"sequence_id":-1}}',
-        b'{"parameters":{"sequence_id":18446744073709551616}}',
+        b'{"parameters":{"sequence_start":true}}',
     ],
 )
-def test_what_names_no_sequence_or_none_that_triton_takes_is_left_to_triton(text: bytes) -> None:
-    """A name elsewhere is no parameter, and what is no id Triton refuses in its own words."""
+def test_what_names_no_sequence_is_left_alone(text: bytes) -> None:
+    """A name elsewhere is no parameter, and 0 and "" are the protocol's own words for no sequence."""
     assert may_name_sequence(text)
     assert JsonRequest(text).asked is None
+
+
+@pytest.mark.parametrize(
+    ("spelled", "what"),
+    [
+        (b"1.0", "a number with a fraction"),
+        (b"1e3", "a number with a fraction or an exponent"),
+        (b"true", "a boolean"),
+        (b"null", "null"),
+        (b"-1", "a number below 0"),
+        (b"18446744073709551616", "a larger number"),
+        (b"[1]", "a list"),
+        (b'{"id":1}', "an object"),
+        (b'"%b"' % (b"a" * (MOST_CHARS + 1)), f"a text of {MOST_CHARS + 1}"),
+    ],
+)
+def test_what_is_no_id_is_refused_and_said(spelled: bytes, what: str) -> None:
+    """Triton would call some of it a fault of its own; whoever made the request reads what is wrong with it."""
+    text = b'{"parameters":{"sequence_id":%b,"sequence_start":true}}' % spelled
+    with pytest.raises(
+        GatewayError, match="must be a whole number from 1 to 18446744073709551615"
+    ) as refused:
+        JsonRequest(text)
+    assert refused.value.kind is Kind.BAD_REQUEST
+    assert what in refused.value.detail
+
+
+@pytest.mark.parametrize("name", [b'"sequence_id":1,', b""])
+@pytest.mark.parametrize("flag", ["sequence_start", "sequence_end"])
+@pytest.mark.parametrize("spelled", [b"1", b"0", b'"true"', b"null", b"[]"])
+def test_a_flag_that_is_no_boolean_is_refused_and_said(spelled: bytes, flag: str, name: bytes) -> None:
+    """Also where it stands alone: no sequence is what it would be a flag of, and Triton would call it a fault of its own."""
+    text = b'{"parameters":{%b"%b":%b}}' % (name, flag.encode(), spelled)
+    assert may_name_sequence(text)
+    with pytest.raises(GatewayError, match=f"'{flag}' must be true or false, and not ") as refused:
+        JsonRequest(text)
+    assert refused.value.kind is Kind.BAD_REQUEST
+
+
+def test_a_tensor_may_have_a_name_that_begins_so() -> None:
+    """Its request is not read for that."""
+    assert not may_name_sequence(b'{"inputs":[{"name":"sequence_lengths"},{"name":"sequence_start_at"}]}')
+
+
+def test_the_longest_text_is_an_id() -> None:
+    """As is the largest number."""
+    assert asked_of("é" * MOST_CHARS) == Asked("é" * MOST_CHARS)
+    assert asked_of(2**64 - 1) == Asked(2**64 - 1)
 
 
 @pytest.mark.parametrize(
@@ -115,10 +160,11 @@ def test_what_is_no_json_here_is_said_to_be_unreadable(text: bytes) -> None:
         JsonRequest(text)
 
 
-def test_flags_are_booleans() -> None:
-    """Triton refuses all else."""
-    assert asked_of(5, 1, "true") == Asked(5)
+def test_flags_are_kept() -> None:
+    """And what is not there is no sequence."""
+    assert asked_of(5) == Asked(5)
     assert asked_of("5", True, True) == Asked("5", True, True)
+    assert asked_of(None) is None
 
 
 def test_names_differ_where_anything_differs() -> None:
