@@ -36,30 +36,34 @@ class Recorder:
         metrics.SNAPSHOT_CREATED.set(snapshot.created_at)
 
     def record(self, call: Call) -> None:
-        """Count and log one call that is over. A call that reached no target is counted under no alias."""
+        """Count and log one call that is over. A call that reached no target is counted under no alias.
+
+        What is asked about a model (its metadata, its readiness) is counted by itself, and is part of no duration: many ask
+        that every second, and it takes no model any time.
+        """
         trail = call.trail
-        tally = self._tally(call, trail.target)
         outcome, status = _outcome(call)
-        tally.outcomes[outcome] = tally.outcomes.get(outcome, 0) + 1
         exchange = trail.exchange
         now_s = time.monotonic()
         total_s = now_s - trail.began
         upstream_s = 0.0
         if exchange is not None and exchange.started:
-            ended = exchange.ended or now_s
-            upstream_s = ended - exchange.started
-            first_s = (exchange.answered or ended) - exchange.started if exchange.status else None
-            tally.forwarded(total_s, total_s - upstream_s - trail.queued_s, upstream_s, first_s)
-            tally.reply_bytes += exchange.reply_bytes
-            if call.body is not None:
-                tally.request_bytes += call.body.length or 0
+            upstream_s = (exchange.ended or now_s) - exchange.started
+        tally: Tally | None = None
+        if call.operation.action == "infer":
+            tally = self._tally(call, trail.target)
+            _count(call, tally, outcome, total_s, upstream_s)
+        else:
+            metrics.READS.labels(
+                *_labels(call.alias, trail.target), call.protocol, call.operation.name, outcome
+            ).inc()
         at = time.time()
         if trail.span is not None:
             self._trace(call, tally, outcome, status, now_s, at)
         if trail.principal is not None:
             if not trail.principal.issuer:
                 self.keys_used[trail.principal.key_id] = at
-            if trail.target is not None and call.operation.action == "infer":
+            if trail.target is not None and tally is not None:
                 self.usage.count(call, trail.target, outcome, status, at)
         if self._access_log.wanted:
             self._access_log.append(_access_record(call, at, outcome, status, total_s, upstream_s))
@@ -68,7 +72,9 @@ class Recorder:
                 _captured(call, trail.capture, at - total_s, outcome, status, total_s, upstream_s)
             )
 
-    def _trace(self, call: Call, tally: Tally, outcome: str, status: int, now_s: float, at: float) -> None:
+    def _trace(
+        self, call: Call, tally: Tally | None, outcome: str, status: int, now_s: float, at: float
+    ) -> None:
         trail = call.trail
         span = trail.span
         assert span is not None
@@ -79,7 +85,7 @@ class Recorder:
             return
         trace(call, span, outcome, status, now_s, at)
         exchange = trail.exchange
-        if exchange is not None and exchange.started:
+        if tally is not None and exchange is not None and exchange.started:
             total_s = now_s - trail.began
             upstream_s = (exchange.ended or now_s) - exchange.started
             tally.exemplify(span.trace_id, at, total_s, upstream_s)
@@ -112,13 +118,28 @@ class Recorder:
         key = (id(target), call.protocol)
         known = self._tallies.get(key)
         if known is None:
-            labels = ("", "", "", "") if target is None else _labels(call.alias, target)
-            known = self._tallies[key] = (metrics.CALLS.of((*labels, call.protocol)), target)
+            labels = (*_labels(call.alias, target), call.protocol)
+            known = self._tallies[key] = (metrics.CALLS.of(labels), target)
         return known[0]
 
 
-def _labels(alias: str, target: Target) -> tuple[str, ...]:
-    return (alias, target.model, str(target.version), target.arm)
+def _labels(alias: str, target: Target | None) -> tuple[str, str, str, str]:
+    return ("", "", "", "") if target is None else (alias, target.model, str(target.version), target.arm)
+
+
+def _count(call: Call, tally: Tally, outcome: str, total_s: float, upstream_s: float) -> None:
+    trail = call.trail
+    tally.outcomes[outcome] = tally.outcomes.get(outcome, 0) + 1
+    exchange = trail.exchange
+    if exchange is not None and exchange.started:
+        first_s = None
+        if exchange.status:
+            # A reply that comes whole begins when it ends.
+            first_s = exchange.answered - exchange.started if exchange.answered else upstream_s
+        tally.forwarded(total_s, total_s - upstream_s - trail.queued_s, upstream_s, first_s)
+        tally.reply_bytes += exchange.reply_bytes
+        if call.body is not None:
+            tally.request_bytes += call.body.length or 0
 
 
 def _access_record(

@@ -9,11 +9,17 @@ from prometheus_client.registry import Collector
 
 from gateway.observe.quotas import QuotaTallies
 from gateway.observe.steps import Connectings, Counts
-from gateway.observe.tally import Tallies
+from gateway.observe.tally import LABELS, Tallies
 
 CALLS = Tallies()
-"""`maas_requests_total` and the durations of requests, of the gateway's part and of the upstream's."""
+"""`maas_requests_total` and the durations of requests, of the gateway's part and of the upstream's: inferences, and nothing else."""
 REGISTRY.register(CALLS)
+
+READS = Counter(
+    "maas_reads_total",
+    "Questions about a model answered (metadata, ready, config, stats), by what became of them; they are no inferences.",
+    (*LABELS, "operation", "outcome"),
+)
 
 QUOTAS = QuotaTallies()
 """`maas_quota_taken_total`, `maas_quota_local_total` and `maas_quota_refused_total`."""

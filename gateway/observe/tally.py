@@ -1,4 +1,4 @@
-"""Counts and durations of calls, kept in plain lists on the request path and turned into metrics when scraped.
+"""Counts and durations of inferences, kept in plain lists on the request path and turned into metrics when scraped.
 
 One thread writes, the event loop's; a scrape from another thread may see one observation's bucket before its sum.
 """
@@ -118,7 +118,7 @@ class Tallies(Collector):
         """The metrics `maas_requests_total`, the bytes and the durations."""
         tallies = list(self._by_labels.values())
         requests = CounterMetricFamily(
-            "maas_requests", "Requests answered, by what became of them.", labels=(*LABELS, "outcome")
+            "maas_requests", "Inferences answered, by what became of them.", labels=(*LABELS, "outcome")
         )
         for tally in tallies:
             for outcome, count in list(tally.outcomes.items()):
@@ -136,7 +136,11 @@ class Tallies(Collector):
 
     def _durations(self, tallies: list[Tally]) -> Iterator[Metric]:
         for name, what, part in (
-            ("maas_request_duration_seconds", "From the request's head to the reply's end.", "total"),
+            (
+                "maas_request_duration_seconds",
+                "Of an inference: from the request's head to the reply's end.",
+                "total",
+            ),
             ("maas_overhead_duration_seconds", "The gateway's own part of it.", "overhead"),
             (
                 "maas_upstream_duration_seconds",

@@ -177,6 +177,26 @@ def test_bytes_and_the_first_byte_are_measured(gateway: Gateway, upstream: Upstr
         assert 0 < found[names[2] + labels] < found[names[3] + labels]
 
 
+def test_questions_about_a_model_are_counted_by_themselves(gateway: Gateway) -> None:
+    """By what was asked and what became of it; those that reach no target under no alias, as inferences are."""
+    names = ("maas_reads_total", "maas_requests_total", "maas_request_duration_seconds_count")
+    with rising(gateway, *names) as risen:
+        for suffix in ("", "/ready", "/config", "/stats"):
+            ask(gateway.address, request("/v2/models/a" + suffix, method="GET"))
+        ask(gateway.address, request("/v2/models/a/ready", method="GET", credential=b""))
+        ask(gateway.address, request("/v1/models", method="GET"))
+        target = "alias=a,arm=stable,model=m,operation={},outcome=ok,protocol=http,version=1"
+        nowhere = "alias=,arm=,model=,operation={},outcome={},protocol={},version="
+        assert risen() == {
+            **{
+                f"maas_reads_total{{{target.format(operation)}}}": 1
+                for operation in ("metadata", "ready", "config", "stats")
+            },
+            f"maas_reads_total{{{nowhere.format('ready', 'unauthenticated', 'http')}}}": 1,
+            f"maas_reads_total{{{nowhere.format('metadata', 'ok', 'openai')}}}": 1,
+        }
+
+
 def test_the_process_tells_of_itself(gateway: Gateway) -> None:
     """Its release, how late its event loop is, and how much it logs."""
     found = scraped(gateway)
