@@ -12,6 +12,7 @@ from gateway.dataplane.http.reply import Reply
 from gateway.dataplane.http.request import Request
 from gateway.dataplane.openai.body import HEADERS
 from gateway.dataplane.openai.calls import OpenAICalls
+from gateway.dataplane.openai.errors import name_the_model
 from gateway.dataplane.openai.models import list_models, show_model
 from gateway.dataplane.plane import Plane
 from gateway.errors import GatewayError
@@ -47,6 +48,7 @@ class OpenAIHandler:
                 show_model(principal, alias, call, snapshot) if alias else list_models(principal, snapshot)
             )
         except GatewayError as error:
+            name_the_model(error)
             self._calls.refuse(call, error)
             raise
         reply.document(200, found)

@@ -120,7 +120,7 @@ class Reply:
             self.close = True
             self._transport.abort()
             return
-        if target.startswith(b"/v1/"):
+        if target.startswith(b"/v1/") or target.partition(b"?")[0] == b"/v1":
             (status, body), content_type = error_body(error), "application/json"
         else:
             (status, body), content_type = problem_body(error, self.request_id), CONTENT_TYPE

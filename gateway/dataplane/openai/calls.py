@@ -6,12 +6,13 @@ from gateway.dataplane import pipeline
 from gateway.dataplane.authenticate import authenticate
 from gateway.dataplane.call import Call
 from gateway.dataplane.openai.embeddings import translate_embeddings
+from gateway.dataplane.openai.errors import name_the_model
 from gateway.dataplane.openai.limits import tell_limits
 from gateway.dataplane.openai.requests import read_chat, read_completion, read_embeddings
 from gateway.dataplane.openai.stream import Stream
 from gateway.dataplane.openai.text import translate_text
 from gateway.dataplane.plane import Plane
-from gateway.errors import GatewayError, Kind
+from gateway.errors import GatewayError
 from gateway.types import OPERATIONS, Principal
 
 
@@ -46,8 +47,7 @@ class OpenAICalls:
                 error.let_go()
                 return
             tell_limits(call.trail)
-            if error.kind is Kind.NOT_FOUND:
-                error.members = {"code": "model_not_found", "param": "model"} | dict(error.members)
+            name_the_model(error)
             raise
         finally:
             # The sink knows the trail, and the exchange the sink: undone here, they go at once.

@@ -20,6 +20,12 @@ def error_document(error: GatewayError) -> dict[str, object]:
     return document(error.detail, kind, code, error.members.get("param"))
 
 
+def name_the_model(error: GatewayError) -> None:
+    """Have a NOT_FOUND about an alias say in OpenAI's words that it is the model that was not found."""
+    if error.kind is Kind.NOT_FOUND:
+        error.members = {"code": "model_not_found", "param": "model"} | dict(error.members)
+
+
 def document(message: str, kind: str, code: object, param: object = None) -> dict[str, object]:
     """An error in OpenAI's form."""
     return {"error": {"message": message, "type": kind, "code": code, "param": param}}

@@ -31,7 +31,6 @@ def show_model(principal: Principal, name: str, call: Call, snapshot: Snapshot) 
         raise GatewayError(
             Kind.NOT_FOUND,
             f"Alias {name!r} is not called by way of this API; its owner can give it an adapter.",
-            members={"code": "model_not_found", "param": "model"},
         )
     if alias.deprecation is not None:
         call.trail.fields += alias.deprecation.fields

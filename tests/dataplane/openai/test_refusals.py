@@ -119,6 +119,14 @@ def test_an_alias_that_is_not_there_and_one_that_is_hidden_are_the_same(gateway:
     assert found["message"] == f"There is no alias {name!r}, or you may not see it."
 
 
+@pytest.mark.parametrize("name", ["none", "hidden"])
+def test_a_model_that_is_not_there_is_no_model_when_it_is_asked_for(ai: openai.OpenAI, name: str) -> None:
+    """As when it is called."""
+    with pytest.raises(openai.NotFoundError) as refusal:
+        ai.models.retrieve(name)
+    assert (refusal.value.code, refusal.value.param) == ("model_not_found", "model")
+
+
 def test_who_may_see_an_alias_and_not_call_it_is_told_so(gateway: Gateway) -> None:
     """403."""
     with pytest.raises(openai.PermissionDeniedError) as refusal:
@@ -145,6 +153,9 @@ def test_nothing_is_unpacked_for_strangers(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
+        ("GET", "/v1", 404, "not_found"),
+        ("GET", "/v1?x=1", 404, "not_found"),
+        ("POST", "/v1/", 404, "not_found"),
         ("GET", "/v1/nothing", 404, "not_found"),
         ("POST", "/v1/models/a/b", 404, "not_found"),
         ("GET", CHAT, 405, "method_not_allowed"),
