@@ -11,7 +11,7 @@ from gateway.errors import GatewayError, Kind, Source
 from gateway.types import Target
 from gateway.upstream.embedded import EmbeddedEngine, EngineReply, EngineRequest
 from gateway.upstream.embedded.messages import Protocol as EngineProtocol
-from gateway.upstream.embedded.responses import Responses
+from gateway.upstream.embedded.responses import Asker, Responses
 from gateway.upstream.exchange import Body, Exchange, Flow
 from gateway.upstream.state import StateGone
 
@@ -70,6 +70,7 @@ class EmbeddedPool:
     async def _answer(self, exchange: Exchange, target: Target, protocol: EngineProtocol) -> None:
         loop = asyncio.get_running_loop()
         body = b"" if exchange.body is None else await _whole(exchange.body)
+        asker = Asker()
         request = EngineRequest(
             operation=exchange.operation.name,
             model=target.model,
@@ -77,22 +78,22 @@ class EmbeddedPool:
             headers=_headers(exchange.headers),
             body=body,
             protocol=protocol,
+            asker=asker,
         )
         if exchange.span is not None:
             exchange.span.sent("")
         exchange.started = exchange.sent = time.monotonic()
-        reply = await loop.run_in_executor(self._threads, self._engine.answer, request)
-        exchange.status = reply.status
-        if reply.events is None:
-            exchange.reply_bytes = len(reply.body)
-            exchange.sink.reply_whole(reply.status, reply.headers, reply.body)
-        else:
-            try:
+        try:
+            reply = await loop.run_in_executor(self._threads, self._engine.answer, request)
+            exchange.status = reply.status
+            if reply.events is None:
+                exchange.reply_bytes = len(reply.body)
+                exchange.sink.reply_whole(reply.status, reply.headers, reply.body)
+            else:
                 await self._stream(exchange, reply, reply.events)
-            finally:
-                # Nobody reads on where the caller has left: the model may stop.
-                if reply.stream is not None:
-                    reply.stream.cancel()
+        finally:
+            # The caller has left, or its time is up: the model may stop.
+            asker.leave()
         exchange.finish()
 
     async def _stream(self, exchange: Exchange, reply: EngineReply, events: Iterator[bytes]) -> None:

@@ -29,7 +29,7 @@ def server_sent(data: bytes) -> bytes:
 
 def only_response(version: LoadedVersion, call: InferCall, arranged: Arranged, started_ns: int) -> bytes:
     """The body of a `generate` reply. Raises Refusal where the model fails, or gives more than one response, or none."""
-    responses = decoupled_model(version).start(arranged.feed, call.sequence.id)
+    responses = decoupled_model(version).start(arranged.feed, call.sequence.id, call.asker)
     bodies = list(itertools.islice(_bodies(version, call, arranged, started_ns, responses), 2))
     if len(bodies) != 1:
         responses.cancel()
@@ -43,7 +43,7 @@ def only_response(version: LoadedVersion, call: InferCall, arranged: Arranged, s
 
 def streamed(version: LoadedVersion, call: InferCall, arranged: Arranged, started_ns: int) -> EngineReply:
     """The reply of `generate_stream`. It waits for the first response, which decides the status, as in Triton."""
-    responses = decoupled_model(version).start(arranged.feed, call.sequence.id)
+    responses = decoupled_model(version).start(arranged.feed, call.sequence.id, call.asker)
     bodies = _bodies(version, call, arranged, started_ns, responses)
     first = next(bodies, None)
     status = 400 if isinstance(first, Refusal) else 200

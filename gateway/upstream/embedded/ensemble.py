@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 
 from gateway.upstream.embedded.config import ModelConfig, TensorSpec
-from gateway.upstream.embedded.messages import LoadFailure, Refusal
+from gateway.upstream.embedded.messages import LoadFailure, Refusal, cancelled
+from gateway.upstream.embedded.responses import Asker
 from gateway.upstream.embedded.statistics import Recorder
 
 Array = np.ndarray[Any, Any]
-Run = Callable[[list[str], Mapping[str, Array]], list[Array]]
+Run = Callable[[list[str], Mapping[str, Array], Asker], list[Array]]
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -49,15 +50,17 @@ class Ensemble:
                 raise self._fault(f"no step gives its output '{spec.name}'")
             self._match(known[spec.name], spec)
 
-    def run(self, outputs: list[str], feed: Mapping[str, Array]) -> list[Array]:
-        """The named outputs for these inputs. Raises Refusal when a step fails on them."""
+    def run(self, outputs: list[str], feed: Mapping[str, Array], asker: Asker) -> list[Array]:
+        """The named outputs for these inputs. Raises Refusal when a step fails on them, and CANCELLED where the asker leaves."""
         arrays = dict(feed)
         for step in self._steps:
             wanted = list(step.outputs)
             inputs = {own: arrays[name] for own, name in step.inputs.items() if name in arrays}
+            if asker.left:
+                raise cancelled()
             began_ns = time.perf_counter_ns()
             try:
-                results = step.run(wanted, inputs)
+                results = step.run(wanted, inputs, asker)
             except Refusal as refusal:
                 step.recorder.failure(time.perf_counter_ns() - began_ns)
                 raise Refusal(refusal.status, f"in ensemble '{self._name}', {refusal.words}") from refusal

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.upstream.embedded.responses import Responses
+from gateway.upstream.embedded.responses import Asker, Responses
 
 Operation = Literal[
     "infer", "stream_infer", "generate", "generate_stream", "metadata", "config", "stats", "ready"
@@ -17,6 +17,7 @@ Body = bytes | bytearray | memoryview
 class EngineRequest(msgspec.Struct, frozen=True):
     """One parsed call for a pinned model version.
 
+    `asker` is who waits for the answer, and may leave before it.
     Over gRPC the body is a message, and so is that of the reply; an error's are its words alone. Over HTTP `headers` has lower-case names. The engine reads `inference-header-content-length`, `content-encoding` and
     `accept-encoding`; the content type is not looked at, as in Triton.
     """
@@ -27,13 +28,14 @@ class EngineRequest(msgspec.Struct, frozen=True):
     headers: Mapping[bytes, bytes]
     body: Body
     protocol: Protocol = "http"
+    asker: Asker = msgspec.field(default_factory=Asker)
 
 
 class EngineReply(msgspec.Struct):
     """What to send back. `headers` lack Content-Length, which is the transport's.
 
     `events` stands instead of `body` for `generate_stream`: each item is one whole server-sent event. Where the model
-    makes them one after another, `stream` says when the next need not be waited for, and ends them early.
+    makes them one after another, `stream` says when the next need not be waited for.
     """
 
     status: int
@@ -51,6 +53,11 @@ class Refusal(Exception):
         self.status = status
         self.words = words
         self.headers = headers
+
+
+def cancelled() -> Refusal:
+    """What becomes of a request whose asker has left; nobody reads it."""
+    return Refusal(499, "the request was cancelled: nobody waits for its answer")
 
 
 class LoadFailure(Exception):

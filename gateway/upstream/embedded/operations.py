@@ -11,6 +11,7 @@ import numpy as np
 from gateway.upstream.embedded.arrange import Arranged, Arrays, arrange
 from gateway.upstream.embedded.compression import unpacked
 from gateway.upstream.embedded.decoupled import EVENTS, only_response, server_sent, streamed
+from gateway.upstream.embedded.ensemble import Ensemble
 from gateway.upstream.embedded.generate import generate_body, generate_call
 from gateway.upstream.embedded.messages import EngineReply, EngineRequest, Refusal
 from gateway.upstream.embedded.python_model import PythonModel
@@ -57,6 +58,7 @@ class Operations:
         json_bytes = header_length(headers.get(b"inference-header-content-length"), len(body))
         with self._json_turn(json_bytes):
             call = take_apart(body, json_bytes, version.config.name)
+        call.asker = request.asker
 
         def reply(arrays: Arrays) -> EngineReply:
             accept = headers.get(b"accept-encoding", b"")
@@ -89,14 +91,18 @@ class Operations:
         if request.headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
             raise Refusal(400, "Unsupported content-encoding, only 'identity' is supported.")
         with self._json_turn(len(request.body)):
-            return generate_call(request.body, version.config)
+            call = generate_call(request.body, version.config)
+        call.asker = request.asker
+        return call
 
 
 def _run(
     version: LoadedVersion, outputs: list[str], arranged: Arranged, call: InferCall
 ) -> list[np.ndarray[Any, Any]]:
     if isinstance(version.model, PythonModel):
-        return version.model.run(outputs, arranged.feed, call.sequence.id)
+        return version.model.run(outputs, arranged.feed, call.sequence.id, call.asker)
+    if isinstance(version.model, Ensemble):
+        return version.model.run(outputs, arranged.feed, call.asker)
     return version.model.run(outputs, arranged.feed)
 
 

@@ -17,9 +17,9 @@ import numpy as np
 from gateway.upstream.embedded import python_backend
 from gateway.upstream.embedded.config import ModelConfig, TensorSpec
 from gateway.upstream.embedded.datatypes import BYTES
-from gateway.upstream.embedded.messages import LoadFailure, Refusal
+from gateway.upstream.embedded.messages import LoadFailure, Refusal, cancelled
 from gateway.upstream.embedded.python_backend import InferenceRequest, InferenceResponse, TritonError
-from gateway.upstream.embedded.responses import Responses
+from gateway.upstream.embedded.responses import Asker, Responses
 
 Array = np.ndarray[Any, Any]
 
@@ -68,14 +68,23 @@ class PythonModel:
             self.close()
             raise LoadFailure(f"failed to load model '{config.name}': {_told(fault)}") from fault
 
-    def run(self, outputs: list[str], feed: Mapping[str, Array], sequence: int | str) -> list[Array]:
+    def run(
+        self, outputs: list[str], feed: Mapping[str, Array], sequence: int | str, asker: Asker
+    ) -> list[Array]:
         """The named outputs for these inputs, of a sequence or of none (0).
 
-        Raises Refusal when the model fails on them, or does not give all of them.
+        Raises Refusal when the model fails on them, or does not give all of them, and where the asker leaves before an instance
+        is free. One that leaves later is told of to the model (`is_cancelled`).
         """
+        responses = Responses()
+        asker.tell(responses)
         instance = self._free.get()
         try:
-            (response,) = instance.execute([InferenceRequest(_as_bytes(feed), Responses(), sequence)])
+            if asker.left:
+                raise cancelled()
+            (response,) = instance.execute([InferenceRequest(_as_bytes(feed), responses, sequence)])
+        except Refusal:
+            raise
         except Exception as fault:  # whatever somebody's code raises
             raise self._failed(fault) from fault
         finally:
@@ -86,9 +95,10 @@ class PythonModel:
                 raise Refusal(500, f"model '{self._config.name}' gives no output '{name}'")
         return [arrays[name] for name in outputs]
 
-    def start(self, feed: Mapping[str, Array], sequence: int | str) -> Responses:
-        """Has a decoupled model begin to answer: `arrays` reads its responses."""
+    def start(self, feed: Mapping[str, Array], sequence: int | str, asker: Asker) -> Responses:
+        """Has a decoupled model begin to answer: `arrays` reads its responses, which end early where the asker leaves."""
         responses = Responses()
+        asker.tell(responses)
         self._open.add(responses)
         request = InferenceRequest(_as_bytes(feed), responses, sequence)
         self._threads.submit(self._execute, request, responses)
@@ -117,7 +127,8 @@ class PythonModel:
     def _execute(self, request: InferenceRequest, responses: Responses) -> None:
         instance = self._free.get()
         try:
-            instance.execute([request])
+            if not responses.cancelled:
+                instance.execute([request])
         except Exception as fault:  # noqa: BLE001 - whatever somebody's code raises
             error = InferenceResponse(error=TritonError(self._failed(fault).words))
             responses.put(error, final=True)

@@ -191,8 +191,10 @@ def _load_ensemble(message: Any, others: Loaded) -> Ensemble:
 
 def _run_of(model: Model) -> Run:
     if isinstance(model, PythonModel):
-        return lambda outputs, feed: model.run(outputs, feed, 0)
-    return model.run
+        return lambda outputs, feed, asker: model.run(outputs, feed, 0, asker)
+    if isinstance(model, Ensemble):
+        return model.run
+    return lambda outputs, feed, _: model.run(outputs, feed)
 
 
 def _load_python(folder: Path, version: int, message: Any, terms: Terms) -> PythonModel:

@@ -19,6 +19,7 @@ from gateway.upstream.embedded.document import (
     optional,
 )
 from gateway.upstream.embedded.messages import Body, Refusal
+from gateway.upstream.embedded.responses import Asker
 from gateway.upstream.embedded.sequences import NO_SEQUENCE, Sequence
 from gateway.upstream.embedded.tensors import from_json
 
@@ -53,6 +54,7 @@ class InferCall(msgspec.Struct):
     binary_default: bool = False
     raw: memoryview | None = None
     sequence: Sequence = NO_SEQUENCE
+    asker: Asker = msgspec.field(default_factory=Asker)
 
     @property
     def shown_id(self) -> str:

@@ -65,3 +65,28 @@ class Responses(Iterator[Sent]):
 
     def __iter__(self) -> Self:
         return self
+
+
+class Asker:
+    """Who waits for the answer to one request. Once they have `left`, the model is told, and may stop computing for nobody."""
+
+    def __init__(self) -> None:
+        self.left = False
+        self._lock = threading.Lock()
+        self._told: list[Responses] = []
+
+    def tell(self, responses: Responses) -> None:
+        """Have these cancelled when the asker leaves: at once, where that was before."""
+        with self._lock:
+            if not self.left:
+                self._told.append(responses)
+                return
+        responses.cancel()
+
+    def leave(self) -> None:
+        """Nobody waits any more. Harmless where all is answered."""
+        with self._lock:
+            self.left = True
+            told, self._told = self._told, []
+        for responses in told:
+            responses.cancel()

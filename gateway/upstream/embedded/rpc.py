@@ -86,6 +86,7 @@ def _infer(version: LoadedVersion, request: EngineRequest) -> bytes:
     message = _parsed(bytes(request.body))
     _empty_final(message)
     call = _take_apart(message, version.config.name)
+    call.asker = request.asker
 
     def reply(arrays: Arrays) -> bytes:
         return bytes(_response(call, version, arrays).SerializeToString())
@@ -99,6 +100,7 @@ def _stream_infer(version: LoadedVersion, request: EngineRequest) -> EngineReply
     message = _parsed(bytes(request.body))
     empty_final = _empty_final(message)
     call = _take_apart(message, version.config.name)
+    call.asker = request.asker
     tensors = arranged_for(version, call)
 
     def told(arrays: Arrays) -> bytes:
@@ -106,7 +108,7 @@ def _stream_infer(version: LoadedVersion, request: EngineRequest) -> EngineReply
 
     if not version.config.decoupled:
         return EngineReply(200, (), b"", iter((computed(version, call, tensors, started, told),)))
-    responses = decoupled_model(version).start(tensors.feed, call.sequence.id)
+    responses = decoupled_model(version).start(tensors.feed, call.sequence.id, call.asker)
     found = answers(version, tensors, started, responses)
     messages = (
         _answered(version, call, answer) for answer in found if empty_final or answer.content is not None
