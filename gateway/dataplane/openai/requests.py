@@ -49,6 +49,9 @@ class StreamOptions(msgspec.Struct):
 Model = Annotated[str, msgspec.Meta(max_length=1024)]
 """Longer than any alias, and short enough to be told in an error."""
 
+Given = str | list[str | int | list[int]]
+"""A text, several, or the tokens of one or of several: those are read to be refused by name."""
+
 _Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 
 
@@ -109,7 +112,7 @@ class ChatRequest(TextRequest, kw_only=True):
 class CompletionRequest(TextRequest, kw_only=True):
     """`POST /v1/completions`."""
 
-    prompt: str | list[str]
+    prompt: Given
     suffix: str | None = None
     echo: bool | None = None
     best_of: int | None = None
@@ -119,14 +122,14 @@ class EmbeddingsRequest(msgspec.Struct):
     """`POST /v1/embeddings`."""
 
     model: Model
-    input: str | list[str]
+    input: Given
     encoding_format: str | None = None
     dimensions: int | None = None
 
     @property
     def texts(self) -> list[str]:
-        """What is to be embedded."""
-        return [self.input] if isinstance(self.input, str) else self.input
+        """What is to be embedded. Raises BAD_REQUEST where that is not text."""
+        return texts_of("input", self.input)
 
 
 _WITHOUT_EFFECT: dict[str, tuple[object, ...]] = {
@@ -172,10 +175,10 @@ def read_chat(body: bytes) -> ChatRequest:
 def read_completion(body: bytes) -> CompletionRequest:
     """The request. Raises BAD_REQUEST, with the parameter that is at fault."""
     asked = _read_text(body, CompletionRequest)
-    if not isinstance(asked.prompt, str):
-        if len(asked.prompt) != 1:
-            raise refused("prompt", "prompt must be one text; ask once for each", "unsupported_parameter")
-        asked.prompt = asked.prompt[0]
+    texts = texts_of("prompt", asked.prompt)
+    if len(texts) != 1:
+        raise refused("prompt", "prompt must be one text; ask once for each", "unsupported_parameter")
+    asked.prompt = texts[0]
     return asked
 
 
@@ -184,11 +187,21 @@ def read_embeddings(body: bytes) -> EmbeddingsRequest:
     asked = _read(body, EmbeddingsRequest)
     if asked.encoding_format not in (None, "float", "base64"):
         raise refused("encoding_format", "encoding_format must be float or base64")
-    if not 1 <= len(asked.texts) <= MOST_INPUTS:
+    texts = asked.texts
+    if not 1 <= len(texts) <= MOST_INPUTS:
         raise refused("input", f"input must be a text, or a list of 1 to {MOST_INPUTS} texts")
-    if not all(asked.texts):
+    if not all(texts):
         raise refused("input", "input may have no empty text")
     return asked
+
+
+def texts_of(param: str, given: Given) -> list[str]:
+    """The texts of this parameter. Raises BAD_REQUEST where it has tokens: their numbers are those of another model."""
+    found = [given] if isinstance(given, str) else [each for each in given if isinstance(each, str)]
+    if not isinstance(given, str) and len(found) < len(given):
+        why = f"{param} must be text; token ids are not supported here, since each model has its own"
+        raise refused(param, why, "unsupported_parameter")
+    return found
 
 
 def messages_of(asked: ChatRequest) -> list[dict[str, object]]:

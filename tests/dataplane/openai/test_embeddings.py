@@ -115,7 +115,7 @@ def test_what_is_not_one_vector_for_each_text_is_a_bad_gateway(
         ({"input": ""}, "input", "invalid_value"),
         ({"input": ["x", ""]}, "input", "invalid_value"),
         ({"input": ["x"] * 2049}, "input", "invalid_value"),
-        ({"input": [1, 2]}, "input", "bad_request"),
+        ({"input": [1, 2]}, "input", "unsupported_parameter"),
         ({"input": None}, "input", "bad_request"),
         ({"encoding_format": "hex"}, "encoding_format", "invalid_value"),
         ({"dimensions": 64}, "dimensions", "unsupported_parameter"),

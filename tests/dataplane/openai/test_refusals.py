@@ -27,6 +27,11 @@ def complete(**fields: Any) -> tuple[str, bytes]:
     return COMPLETIONS, json.dumps({"model": "text", "prompt": "p"} | fields).encode()
 
 
+def embed(**fields: Any) -> tuple[str, bytes]:
+    """Embeddings with these fields."""
+    return EMBEDDINGS, json.dumps({"model": "embed"} | fields).encode()
+
+
 def error(gateway: Gateway, path: str, body: bytes, **options: Any) -> tuple[int, dict[str, Any]]:
     """Status and error of a reply that must be one of OpenAI's form."""
     reply = ask(gateway.address, request(path, body, **options))
@@ -69,7 +74,14 @@ BAD = [
     ("what the model is not told", chat(top_p=0.5), "top_p", "unsupported_parameter"),
     ("an echo", complete(echo=True), "echo", "unsupported_parameter"),
     ("two prompts", complete(prompt=["a", "b"]), "prompt", "unsupported_parameter"),
-    ("tokens for a prompt", complete(prompt=[1, 2]), "prompt", None),
+    ("tokens for a prompt", complete(prompt=[1, 2]), "prompt", "unsupported_parameter"),
+    ("tokens of several prompts", complete(prompt=[[1, 2], [3]]), "prompt", "unsupported_parameter"),
+    ("no prompt", complete(prompt=[]), "prompt", "unsupported_parameter"),
+    ("tokens to be embedded", embed(input=[1, 2]), "input", "unsupported_parameter"),
+    ("tokens of several texts", embed(input=[[1, 2], [3]]), "input", "unsupported_parameter"),
+    ("tokens among texts", embed(input=["a", 1]), "input", "unsupported_parameter"),
+    ("numbers that are no tokens", embed(input=[1.5]), "input", None),
+    ("dimensions", embed(input="a", dimensions=2), "dimensions", "unsupported_parameter"),
     ("an empty stop", complete(stop=""), "stop", "invalid_value"),
     ("too many stops", complete(stop=["x"] * 17), "stop", "invalid_value"),
     ("nothing but brackets", (CHAT, b'{"model":"text","x":[' + b"[]," * 1_300_000 + b"0]}"), None, None),
