@@ -116,7 +116,7 @@ class _Search:
         elif origin in (Union, types.UnionType):
             others = [each for each in arguments if each is not type(None)]
             if value is not None or len(others) == len(arguments):
-                self.look(value, others[0], where)
+                self._one_of(value, others, where)
         elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
             self._object(value, hint, where)
         elif origin is list:
@@ -130,6 +130,22 @@ class _Search:
         else:
             self._leaf(value, hint, where)
 
+    def _one_of(self, value: Any, kinds: Sequence[Any], where: str) -> None:
+        """As the type that the value is meant to be: an object by what its tag says, a list as a list, all else as the first."""
+        tagged = [(tag, kind) for kind in kinds if (tag := _tag(kind)) is not None]
+        if isinstance(value, dict) and len(tagged) == len(kinds):
+            # msgspec has one field of tags in a union.
+            field, tags = tagged[0][0][0], {tag: kind for (_, tag), kind in tagged}
+            said = value.get(field)
+            if not isinstance(said, str) or said not in tags:
+                shown = "" if field not in value else f", is {_shown(said)}"
+                self.problems.append(f"{_step(where, field)}: must be one of {', '.join(tags)}{shown}")
+                return
+            self.look(value, tags[said], where)
+            return
+        lists = [kind for kind in kinds if isinstance(value, list) and get_origin(kind) in (list, tuple)]
+        self.look(value, (lists or kinds)[0], where)
+
     def _object(self, value: Any, kind: type[msgspec.Struct], where: str) -> None:
         if not self._is(value, dict, "an object", where):
             return
@@ -137,6 +153,8 @@ class _Search:
         for name, item in value.items():
             if name in hints:
                 self.look(item, hints[name], _step(where, name))
+            elif name == kind.__struct_config__.tag_field:
+                continue
             elif kind.__struct_config__.forbid_unknown_fields:
                 self.problems.append(f"{_step(where, name)}: unknown field; known are {', '.join(hints)}")
         for field in msgspec.structs.fields(kind):
@@ -169,6 +187,12 @@ class _Search:
         except msgspec.ValidationError as error:
             message = str(error).partition(" - at ")[0]
             self.problems.append(f"{_at(where)}{message[0].lower()}{message[1:]}, is {_shown(value)}")
+
+
+def _tag(kind: Any) -> tuple[str, str] | None:
+    """The field and the value that tell an object of this type from others; None where it has none."""
+    config = getattr(kind, "__struct_config__", None)
+    return None if config is None or config.tag_field is None else (config.tag_field, str(config.tag))
 
 
 def _at(where: str) -> str:

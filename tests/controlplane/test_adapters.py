@@ -74,8 +74,11 @@ def test_an_alias_takes_its_adapter_with_it(plane: Running) -> None:
 @pytest.mark.parametrize(
     ("adapter", "fault"),
     [
-        ({"kind": "poems"}, "adapter"),
-        ({}, "adapter"),
+        ({"kind": "poems"}, 'adapter.kind: must be one of generate, embeddings, is "poems"'),
+        ({"kind": ["generate"]}, "adapter.kind: must be one of generate, embeddings, is a list of 1"),
+        ({}, "adapter.kind: must be one of generate, embeddings'"),
+        ({"kind": "generate", "temperature": "t"}, "['adapter.temperature: unknown field; known are template"),
+        ({"kind": "embeddings", "colour": "red"}, "['adapter.colour: unknown field; known are input, output"),
         ({"kind": "generate", "most_tokens": 0}, "most_tokens"),
         ({"kind": "generate", "most_tokens": 10**9}, "most_tokens"),
         ({"kind": "generate", "default_tokens": 5000}, "default_tokens"),
@@ -90,7 +93,7 @@ def test_an_alias_takes_its_adapter_with_it(plane: Running) -> None:
         ({"kind": "generate", "fields": {"x": [1]}}, "adapter"),
         ({"kind": "generate", "outputs": {"text": "finish_reason"}}, "one name"),
         ({"kind": "generate", "inputs": {"unknown": "x"}}, "unknown"),
-        ({"kind": "embeddings", "rank": 3}, "adapter"),
+        ({"kind": "embeddings", "rank": 3}, "adapter.rank: "),
         ({"kind": "embeddings", "input": ""}, "input"),
         ({"kind": "embeddings", "tokens": "embedding"}, "one name"),
     ],

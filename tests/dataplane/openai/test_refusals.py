@@ -80,7 +80,7 @@ BAD = [
     ("tokens to be embedded", embed(input=[1, 2]), "input", "unsupported_parameter"),
     ("tokens of several texts", embed(input=[[1, 2], [3]]), "input", "unsupported_parameter"),
     ("tokens among texts", embed(input=["a", 1]), "input", "unsupported_parameter"),
-    ("numbers that are no tokens", embed(input=[1.5]), "input", None),
+    ("numbers that are no tokens", embed(input=[1.5]), "input[0]", None),
     ("dimensions", embed(input="a", dimensions=2), "dimensions", "unsupported_parameter"),
     ("an empty stop", complete(stop=""), "stop", "invalid_value"),
     ("too many stops", complete(stop=["x"] * 17), "stop", "invalid_value"),
