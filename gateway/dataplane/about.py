@@ -7,6 +7,7 @@ VERSION = version("maas")
 
 EXTENSIONS = (
     "classification",
+    "sequence",
     "model_configuration",
     "schedule_policy",
     "binary_tensor_data",

@@ -75,7 +75,7 @@ def test_an_application_looks_around(
     server = client.get_server_metadata()
     assert server["name"]
     assert not NOT_PASSED_ON & set(server["extensions"])
-    assert {"binary_tensor_data", "classification", "statistics"} <= set(server["extensions"])
+    assert {"binary_tensor_data", "classification", "sequence", "statistics"} <= set(server["extensions"])
     assert client.is_model_ready("digits-live")
     assert client.is_model_ready("digits-live", "2")
     assert not client.is_model_ready("nobody-live")
