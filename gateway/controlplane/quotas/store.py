@@ -78,7 +78,7 @@ def _never_together(session: Session, alias: str | None, model: str | None, team
     return []
 
 
-def _traces(app: str) -> Iterator["Select[str]"]:
+def _traces(app: str) -> Iterator[Select[str]]:
     """Where there is one of an application: with tokens of an issuer it has no key, and may have its roles from there."""
     yield select(KeyRow.principal).where(KeyRow.principal == app)
     yield select(RoleRow.subject).where(RoleRow.subject == app)
@@ -92,7 +92,7 @@ def _name(selector: str | None) -> str | None:
     return None if selector == "*" else selector
 
 
-def _any(session: Session, query: "Select[str]") -> bool:
+def _any(session: Session, query: Select[str]) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
