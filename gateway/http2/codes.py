@@ -5,7 +5,9 @@ from enum import IntEnum
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client begins with (section 3.4)."""
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    range(10)
+)
 
 END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
@@ -21,11 +23,14 @@ WITH_PRIORITY = 0x20
     MAX_HEADER_LIST_SIZE,
 ) = range(1, 7)
 
-MOST_WINDOW = 2**31 - 1
-MOST_STREAM = 2**31 - 1
+MOST = 2**31 - 1
+"""The largest window, and the largest number of a stream."""
 FIRST_WINDOW = 65_535
 """The windows of a connection, and of a stream before any SETTINGS (section 6.9.2)."""
 LEAST_FRAME, MOST_FRAME = 16_384, 2**24 - 1
+
+LOST = -1
+"""Stands for an error code where the whole connection has gone."""
 
 
 class Code(IntEnum):
