@@ -69,6 +69,23 @@ class Ignores(msgspec.Struct, frozen=True):
         return Answers(GOOD)(peer)
 
 
+class Finishes(msgspec.Struct, frozen=True):
+    """The request is answered, and then the connection ends well: nothing behind it was looked at."""
+
+    stream: int = 1
+
+    def __call__(self, peer: Peer) -> bool:
+        ended = any(_ended(found, self.stream) for found in peer.frames)
+        last = peer.frames[-1] if peer.frames else None
+        return (
+            ended
+            and peer.fields[self.stream].get("grpc-status") == "0"
+            and isinstance(last, GoAwayFrame)
+            and last.error_code == Code.NO_ERROR
+            and peer.until_closed() == Code.NO_ERROR
+        )
+
+
 class Case(msgspec.Struct, frozen=True):
     """`sent` behind the preface has one of the outcomes in `seen`; `section` is where the RFC says so."""
 

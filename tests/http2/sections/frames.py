@@ -1,6 +1,6 @@
 """RFC 9113 section 6, frame by frame."""
 
-from tests.http2.case import Answers, Case, Ends, Ignores, Resets, case
+from tests.http2.case import Answers, Case, Ends, Finishes, Ignores, Resets, case
 from tests.http2.wire import (
     ACK,
     END_HEADERS,
@@ -168,7 +168,7 @@ PING: tuple[Case, ...] = (
 GOAWAY: tuple[Case, ...] = (
     case("6.8", "GOAWAY of a stream", goaway(stream=1), PROTOCOL),
     case("6.8", "GOAWAY that is cut", sized(Kind.GOAWAY, 7, 0), SIZE),
-    case("6.8", "what was asked before GOAWAY is answered", request(1) + goaway(), Answers()),
+    case("6.8", "what was asked before GOAWAY is answered", request(1) + goaway(), Answers(), Finishes()),
 )
 WINDOW_UPDATE: tuple[Case, ...] = (
     case("6.9", "an increment of 0 for the connection", window(0, 0), PROTOCOL),

@@ -1,6 +1,6 @@
 """RFC 9113 section 5: the states of streams, their numbers, and errors."""
 
-from tests.http2.case import Answers, Case, Ends, Ignores, Resets, case
+from tests.http2.case import Answers, Case, Ends, Finishes, Ignores, Resets, case
 from tests.http2.wire import (
     END_HEADERS,
     FIELDS,
@@ -117,7 +117,7 @@ ERRORS: tuple[Case, ...] = (
         headers(1, block((b":method", b"POST")), END_HEADERS) + data(1, b"xy", 0) + data(1, b"z"),
         Resets(Code.PROTOCOL_ERROR),
     ),
-    case("7", "GOAWAY with a code that nobody knows", request(1) + goaway(0xFACE), Answers()),
+    case("7", "GOAWAY with a code that nobody knows", request(1) + goaway(0xFACE), Answers(), Finishes()),
     case("7", "RST_STREAM with a code that nobody knows", opened(1) + reset(1, 0xFACE), Ignores()),
 )
 
