@@ -74,7 +74,7 @@ class Streams(FrameReader):
             self.consumed(length)
             self._late_data(number, stream)
             return None
-        if not ended and not length:
+        if not ended and not view:
             self._heard_control()
         stream.their_window -= length
         if stream.their_window < 0:
@@ -221,10 +221,11 @@ class Streams(FrameReader):
             self._flood.control()
             return
         self._flood.reset()
-        receiver, whole = stream.receiver, stream.got_end and not self._server
+        receiver, began = stream.receiver, stream.got_head
+        whole = stream.got_end and not self._server
         self._close(stream, _RESET_THERE)
         if not (whole and code == Code.NO_ERROR):
-            receiver.reset(code, unprocessed=code == Code.REFUSED_STREAM)
+            receiver.reset(code, unprocessed=code == Code.REFUSED_STREAM and (self._server or not began))
 
     def _stream_fault(self, stream: Stream, code: Code) -> None:
         """The other side does on a stream what may not be. What makes this side reset counts as if it did so itself."""
