@@ -152,9 +152,17 @@ class Connection(Streams):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have arrived."""
-        super().buffer_updated(nbytes)
         transport = self._transport
-        if not self._outflow.paused or transport is None:
+        if transport is None:
+            return
+        if self._over:
+            # More than this was not allowed to be on its way.
+            self._their_window -= nbytes
+            if self._their_window < 0:
+                transport.abort()
+            return
+        super().buffer_updated(nbytes)
+        if not self._outflow.paused:
             return
         # Data waits then: so much can be nothing but answers that the other side asks for without reading them.
         if transport.get_write_buffer_size() > 4 * self._limits.write_high_water:

@@ -15,6 +15,7 @@ NO_LENGTH: Final = -1
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _VALUE = re.compile(rb"[^\0\r\n \t](?:[^\0\r\n]*[^\0\r\n \t])?").fullmatch
+_PATH = re.compile(rb"/[!-\"$-~]*").fullmatch
 _PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path", b":status"})
 _OF_CONNECTION = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
@@ -40,11 +41,7 @@ def judge_request(fields: tuple[Field, ...]) -> int:
     if method == b"CONNECT":
         if path is not None or b":scheme" in pseudo or not authority:
             raise _malformed("a CONNECT with a path or a scheme, or to nowhere")
-    elif (
-        not pseudo.get(b":scheme")
-        or not path
-        or not (path[0] == 0x2F or (path, method) == (b"*", b"OPTIONS"))
-    ):
+    elif not pseudo.get(b":scheme") or not path or not (_PATH(path) or (path, method) == (b"*", b"OPTIONS")):
         raise _malformed("a request without a scheme or a path")
     if authority is not None and any(name == b"host" and value != authority for name, value in fields):
         raise _malformed("another host than the authority")

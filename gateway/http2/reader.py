@@ -70,8 +70,6 @@ class FrameReader(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have arrived. All that this leads to at once goes out in one write."""
-        if self._over:
-            return
         outflow = self._outflow
         outflow.gathering = True
         try:
