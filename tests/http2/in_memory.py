@@ -118,6 +118,11 @@ class Line:
         self.calls[call.stream.id] = call
         return call
 
+    def meaning(self) -> list[Event]:
+        """What was told, but for data of calls that were reset: how much of that comes before goes by pieces."""
+        resets = {event[1] for event in self.events if event[0] == "reset"}
+        return [event for event in self.events if event[0] != "data" or event[1] not in resets]
+
     def said(self) -> list[Frame]:
         """The frames that it has sent since the last time."""
         found = []
