@@ -8,6 +8,9 @@ from gateway.errors import HTTP_STATUS, GatewayError
 
 CONTENT_TYPE = "application/problem+json"
 
+_MOST_CHARACTERS = 1000
+"""Over gRPC the document stands in metadata, of which clients take some kilobytes and refuse a reply with more."""
+
 
 def problem_document(error: GatewayError, instance: str) -> dict[str, object]:
     """The members `type`, `title`, `status`, `detail`, `instance`, `code`, and `error`, which Triton's clients show.
@@ -19,15 +22,21 @@ def problem_document(error: GatewayError, instance: str) -> dict[str, object]:
         "type": error.type_uri,
         "title": title,
         "status": status,
-        "detail": error.detail,
+        "detail": shortened(error.detail),
         "instance": instance,
         "code": error.kind.value,
-        "error": error.detail,
+        "error": shortened(error.detail),
     }
     if error.problems:
         document["problems"] = list(error.problems)
-    document.update(error.members)
+    for name, value in error.members.items():
+        document[name] = shortened(value) if isinstance(value, str) else value
     return document
+
+
+def shortened(words: str) -> str:
+    """The words, or as much of them as an error may say."""
+    return words if len(words) <= _MOST_CHARACTERS else words[: _MOST_CHARACTERS - 1] + "…"
 
 
 def problem_body(error: GatewayError, request_id: str) -> tuple[int, bytes]:

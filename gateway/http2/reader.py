@@ -177,6 +177,7 @@ class FrameReader(asyncio.BufferedProtocol):
             self._flood.control()
         block += _VIEW[body:stop]
         if len(block) > 2 * self._limits.header_list_bytes:
+            self._block_too_large(self._block_of[0])
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
         if flags & END_HEADERS:
             self._block = None
@@ -195,6 +196,10 @@ class FrameReader(asyncio.BufferedProtocol):
 
     def _headers(self, number: int, block: bytes, *, ended: bool, on_itself: bool) -> None:
         """A header block, whole. `on_itself`: with a priority that makes the stream depend on itself."""
+        raise NotImplementedError
+
+    def _block_too_large(self, number: int) -> None:
+        """A header block will not be read, and so no other after it: the connection ends."""
         raise NotImplementedError
 
     def _control(self, kind: int, flags: int, number: int, payload: bytes) -> None:

@@ -24,7 +24,7 @@ class Owner(Protocol):
     def request(self, stream: Stream, head: Head, *, ended: bool) -> Receiver:
         """A server's: a request has begun, and what follows goes to the receiver; `ended`: nothing does.
 
-        What it does at once (`stream.send_…`) goes out with the rest of this read.
+        Where the head is `too_large`, fields are missing, perhaps all of them. What it does at once (`stream.send_…`) goes out with the rest of this read.
         """
 
     def ready(self) -> None:
@@ -169,6 +169,21 @@ class Streams(FrameReader):
             receiver = self._owner.request(stream, head, ended=ended)
             if number in self.streams:
                 stream.receiver = receiver
+
+    def _block_too_large(self, number: int) -> None:
+        """Whoever asks with it is still told so, by whoever answers."""
+        if (
+            self._server
+            and number & 1
+            and number > self._newest
+            and not self._final
+            and self._owner is not None
+        ):
+            self._newest = number
+            stream = Stream(number, self._outflow, self._first_window, self._stream_window)
+            stream.got_head = stream.got_end = True
+            self.streams[number] = stream
+            self._owner.request(stream, Head((), too_large=True), ended=True)
 
     def _reply(self, stream: Stream, head: Head, *, ended: bool) -> None:
         if head.fault is not None:

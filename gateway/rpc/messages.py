@@ -103,4 +103,6 @@ def decompressed(data: bytes, encoding: bytes, most_bytes: int) -> bytes:
 
 def too_large(most_bytes: int) -> RpcFault:
     """A message is beyond the limit."""
-    return RpcFault(Status.RESOURCE_EXHAUSTED, f"The message is larger than the {most_bytes} bytes that are allowed.")
+    return RpcFault(
+        Status.RESOURCE_EXHAUSTED, f"The message is larger than the {most_bytes} bytes that are allowed."
+    )

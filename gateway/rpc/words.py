@@ -6,22 +6,16 @@ from binascii import Error
 from urllib.parse import unquote_to_bytes
 
 _NOT_PLAIN = re.compile(rb"[^\x20-\x24\x26-\x7e]")
-_MOST_CHARACTERS = 1500
 
 
 def encoded_words(words: str) -> bytes:
-    """As they are sent: cut where they are long, since clients take some kilobytes of metadata and refuse all that is more."""
-    return _NOT_PLAIN.sub(lambda found: b"%%%02X" % found[0], shortened(words).encode("utf-8", "replace"))
+    """As they are sent."""
+    return _NOT_PLAIN.sub(lambda found: b"%%%02X" % ord(found[0]), words.encode("utf-8", "replace"))
 
 
 def decoded_words(value: bytes) -> str:
     """As they were meant; what is no UTF-8 is replaced."""
     return unquote_to_bytes(value).decode("utf-8", "replace")
-
-
-def shortened(words: str, most: int = _MOST_CHARACTERS) -> str:
-    """The words, or what fits of them."""
-    return words if len(words) <= most else words[: most - 1] + "…"
 
 
 def decoded_binary(value: bytes) -> bytes:

@@ -2,34 +2,31 @@
 
 import asyncio
 
-import grpc
-import grpc.aio
-
+from gateway.dataplane.grpc.incoming import StreamCall, UnaryCall
+from gateway.dataplane.grpc.opening import REPLY, Method
 from gateway.dataplane.plane import Plane
+from gateway.rpc.codes import RpcFault, Status
 from gateway.wire import Malformed, Scan, tag_of, text_of, written
 
-_SERVICE = "/grpc.health.v1.Health/"
+_SERVICE = b"/grpc.health.v1.Health/"
 _KNOWN = frozenset({"", "inference.GRPCInferenceService", "grpc.health.v1.Health"})
 _SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = written(1, 1), written(1, 2), written(1, 3)
 _NAME = tag_of(1)
 _LOOK_S = 0.2
+_MOST_BYTES = 4096
 
 
-class Health(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Health:
     """Answers `Check`, and `Watch` until `end`. `run` looks after changes."""
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._changed = asyncio.Event()
         self._ended = False
-        self._handlers = {
-            _SERVICE + "Check": grpc.unary_unary_rpc_method_handler(self._check),
-            _SERVICE + "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
-        }
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """The handler of a method; None for one that the service does not have."""
-        return self._handlers.get(handler_call_details.method)
+        self.methods = (
+            Method(_SERVICE + b"Check", self._check, _MOST_BYTES),
+            Method(_SERVICE + b"Watch", self._watch, _MOST_BYTES, streamed=True),
+        )
 
     async def run(self) -> None:
         """Wake those who watch when something has changed, until cancelled."""
@@ -52,31 +49,34 @@ class Health(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _status(self) -> bytes:
         return _SERVING if self._plane.ready else _NOT_SERVING
 
-    async def _check(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        if await _asked(request, context) not in _KNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service here.")
-        return self._status()
+    async def _check(self, call: UnaryCall) -> None:
+        if _asked(call.message) not in _KNOWN:
+            raise RpcFault(Status.NOT_FOUND, "There is no such service here.")
+        call.reply(REPLY, self._status())
 
-    async def _watch(self, request: bytes, context: grpc.aio.ServicerContext) -> None:
-        known = await _asked(request, context) in _KNOWN
+    async def _watch(self, call: StreamCall) -> None:
+        known = _asked(await call.read()) in _KNOWN
         told = b""
         while True:
             changed = self._changed
             now = self._status() if known else _SERVICE_UNKNOWN
             if now != told:
-                await context.write(now)
+                await call.write(now)
                 told = now
             if self._ended:
+                call.end(Status.OK)
                 return
             await changed.wait()
 
 
-async def _asked(request: bytes, context: grpc.aio.ServicerContext) -> str:
+def _asked(request: bytes | None) -> str:
     """The service that is asked about."""
     name = ""
+    if request is None:
+        raise RpcFault(Status.INVALID_ARGUMENT, "The call ended without a message.")
     try:
         for tag, value in Scan().fields(memoryview(request)):
             name = text_of(value) if tag == _NAME else name
     except Malformed as error:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"This is no health check: {error}.")
+        raise RpcFault(Status.INVALID_ARGUMENT, f"This is no health check: {error}.") from error
     return name

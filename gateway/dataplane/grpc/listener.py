@@ -1,92 +1,131 @@
-"""Serves the gRPC port on grpcio, watches over running calls, and drains when the worker goes."""
+"""Serves the gRPC port, watches over connections and running calls, and drains when the worker goes."""
 
 import asyncio
-import errno
 import time
 
-import grpc.aio
-
 from gateway.dataplane.authenticate import credential_gone
+from gateway.dataplane.grpc.connection import Caller
 from gateway.dataplane.grpc.health import Health
+from gateway.dataplane.grpc.opening import Method
 from gateway.dataplane.grpc.service import Service
+from gateway.dataplane.http.shared_port import BACKLOG
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.request_id import RequestIds
+from gateway.http2.connection import Connection
+from gateway.http2.limits import Limits
+from gateway.observe import metrics
 from gateway.snapshot.compile import Snapshot
 
 _TICK_S = 1.0
+_DRAIN_LOOK_S = 0.02
 
 _MOST_STREAMS = 2048
 """Calls at a time on one connection; more wait at the caller's."""
 
-_PING_EVERY_MS = 10_000
-"""Callers may ask so often whether the connection still stands, also while they call nothing."""
+_STREAM_WINDOW = 256 * 1024
+"""What a call may send before it is read."""
 
 
 class Listener:
-    """The gRPC side of one worker. `shared`: other workers of this host serve the same port."""
+    """The gRPC side of one worker. `shared`: other workers of this host serve the same port.
+
+    `methods` are those that it serves, by their path; `http2` are the limits of each connection.
+    """
 
     def __init__(self, plane: Plane, *, shared: bool) -> None:
-        self._plane = plane
+        self.plane = plane
+        self.limits = limits = plane.limits
         self._service = Service(plane, RequestIds())
         self._health = Health(plane)
-        limits = plane.limits
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.so_reuseport", int(shared)),
-                ("grpc.max_receive_message_length", limits.max_body_bytes),
-                ("grpc.max_send_message_length", -1),
-                # The first is when core begins to refuse at random, the second when it refuses all.
-                ("grpc.max_metadata_size", limits.max_header_bytes),
-                ("grpc.absolute_max_metadata_size", limits.max_header_bytes),
-                ("grpc.max_concurrent_streams", _MOST_STREAMS),
-                ("grpc.max_connection_idle_ms", round(limits.idle_timeout_s * 1000)),
-                ("grpc.server_handshake_timeout_ms", round(limits.head_timeout_s * 1000)),
-                ("grpc.http2.min_ping_interval_without_data_ms", _PING_EVERY_MS),
-                ("grpc.keepalive_permit_without_calls", 1),
-            ),
-            maximum_concurrent_rpcs=limits.max_connections,
+        self.methods: dict[bytes, Method] = {
+            method.path: method for method in (*self._service.methods, *self._health.methods)
+        }
+        self.http2 = Limits(
+            header_list_bytes=limits.max_header_bytes,
+            streams=_MOST_STREAMS,
+            stream_window=_STREAM_WINDOW,
+            preface_s=limits.head_timeout_s,
+            idle_s=limits.idle_timeout_s,
         )
-        self._server.add_generic_rpc_handlers((self._service, self._health))
+        self._shared = shared
+        self._server: asyncio.Server | None = None
+        self._callers: set[Caller] = set()
+        self._open = metrics.CONNECTIONS.labels("grpc")
         self._watches: list[asyncio.Task[None]] = []
         plane.on_activate(self._activated)
 
+    @property
+    def calls(self) -> int:
+        """How many calls about models are under way."""
+        return len(self._service.running)
+
     async def start(self) -> None:
         """Listen. Raises `OSError` when the port is taken."""
-        host, port = self._plane.limits.host, self._plane.limits.grpc_port
-        address = f"[{host or '::'}]:{port}" if ":" in host or not host else f"{host}:{port}"
+        limits = self.limits
+        loop = self.plane.loop
         try:
-            self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            reason = f"inference.grpc_port {port} on {host}: the port cannot be used; perhaps it is taken"
-            raise OSError(errno.EADDRINUSE, reason) from error
-        await self._server.start()
-        loop = self._plane.loop
+            self._server = await loop.create_server(
+                self._connected, limits.host, limits.grpc_port, backlog=BACKLOG, reuse_port=self._shared
+            )
+        except OSError as error:
+            reason = f"inference.grpc_port {limits.grpc_port} on {limits.host}: the port cannot be used; perhaps it is taken"
+            raise OSError(error.errno, reason) from error
         self._watches = [loop.create_task(self._tick()), loop.create_task(self._health.run())]
 
     async def drain(self) -> None:
         """Take no more calls (GOAWAY), finish those under way, within the settings' limit, and close."""
+        if self._server is not None:
+            self._server.close()
         self._health.end()
         for stream in self._service.streams:
             stream.leave()
-        await self._server.stop(self._plane.limits.drain_limit_s)
+        until = time.monotonic() + self.limits.drain_limit_s
+        while self._callers and time.monotonic() < until:
+            for caller in list(self._callers):
+                caller.connection.leave()
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        for caller in list(self._callers):
+            caller.connection.close()
         for watch in self._watches:
             watch.cancel()
 
-    def _activated(self, _: Snapshot) -> None:
-        self._check_principals(time.time())
+    # --- connections ---
+
+    def _connected(self) -> Connection:
+        caller = Caller(self)
+        if len(self._callers) >= self.limits.max_connections:
+            metrics.REFUSED_CONNECTIONS.labels("grpc").inc()
+            caller.connection.leave()
+        else:
+            self._callers.add(caller)
+            self._open.set(len(self._callers))
+        return caller.connection
+
+    def left(self, caller: Caller) -> None:
+        """A connection is gone."""
+        self._callers.discard(caller)
+        self._open.set(len(self._callers))
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
+            for caller in list(self._callers):
+                caller.tick(now, self.limits.max_deadline_s)
             self._check_principals(time.time())
+
+    # --- calls ---
+
+    def _activated(self, _: Snapshot) -> None:
+        self._check_principals(time.time())
 
     def _check_principals(self, now: float) -> None:
         """Cut calls and streams short whose key or token has been revoked or has expired since they began. `now` is Unix seconds."""
         for stream in list(self._service.streams):
-            if stream.principal is not None and not self._plane.accepts(stream.principal, now):
+            if stream.principal is not None and not self.plane.accepts(stream.principal, now):
                 stream.cut(credential_gone())
         for trail in list(self._service.running):
             if trail.principal is None or trail.exchange is None:
                 continue
-            if not self._plane.accepts(trail.principal, now):
+            if not self.plane.accepts(trail.principal, now):
                 trail.exchange.fail(credential_gone())

@@ -14,22 +14,22 @@ from gateway.dataplane.http.head import REQUEST_ID
 from gateway.dataplane.withheld import WITHHELD, WITHHELD_PREFIXES
 from gateway.errors import GatewayError, Kind
 from gateway.observe.trace_context import NO_TRACE, TraceContext, read_trace_context
+from gateway.rpc.words import decoded_binary
 from gateway.types import Field
 
-Metadata = Iterable[tuple[str, str | bytes]]
-
-_CREDENTIALS = frozenset({"authorization", "x-api-key"})
-_KEPT = frozenset({*_CREDENTIALS, "maas-routing-key", "maas-criticality", "x-request-id"})
-_TRACE = frozenset({"traceparent", "tracestate"})
-# What gRPC says for itself, on each side anew.
-_OWN = frozenset({"user-agent", "content-type", "te", "accept-encoding"})
-_OWN_PREFIX = "grpc-"
-_WITHHELD = frozenset(name.decode() for name in WITHHELD)
-_WITHHELD_PREFIXES = tuple(prefix.decode() for prefix in WITHHELD_PREFIXES)
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+_KEPT = frozenset({*_CREDENTIALS, b"maas-routing-key", b"maas-criticality", b"x-request-id"})
+_TRACE = frozenset({b"traceparent", b"tracestate"})
+# What gRPC says for itself, and HTTP/2 for it, on each side anew.
+_OWN = frozenset({b"user-agent", b"content-type", b"content-length", b"te", b"accept-encoding", b"host"})
+_OWN_PREFIXES = (b"grpc-", b":")
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """What a call's metadata says. `request_id` is the caller's own, if it sent one of use; `headers` goes on, `trace` aside."""
+    """What a call's metadata says. `request_id` is the caller's own, if it sent one of use; `headers` goes on, `trace` aside.
+
+    `real_status`: an error is to end a stream with its status, as of Triton, where it would be a message.
+    """
 
     credentials: Credentials
     routing_key: bytes | None
@@ -37,47 +37,73 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     criticality: bytes | None
     trace: TraceContext
     headers: bytes
+    real_status: bool = False
 
 
-def read_metadata(metadata: Metadata) -> Head:
-    """Understand a call's metadata. Raises BAD_REQUEST for what may stand only once."""
-    kept: dict[str, bytes] = {}
+_REAL_STATUS = (b"triton_grpc_error", b"true")
+
+
+def read_metadata(fields: Iterable[Field]) -> Head:
+    """Understand a call's fields. Raises BAD_REQUEST for what may stand only once, and for binary metadata that is none."""
+    kept: dict[bytes, bytes] = {}
     passed: list[bytes] = []
-    traced: dict[str, list[bytes]] = {}
+    traced: dict[bytes, list[bytes]] = {}
     credentials = 0
-    for name, text in metadata:
-        value = text.encode() if isinstance(text, str) else text
+    real_status = False
+    for name, value in fields:
         if name in _KEPT:
             if name in _CREDENTIALS:
                 credentials += 1
             elif name in kept:
-                raise GatewayError(Kind.BAD_REQUEST, f"The metadata field {name} stands there twice.")
+                raise _refused(f"The metadata field {name.decode()} stands there twice.")
             kept[name] = value
         elif name in _TRACE:
             traced.setdefault(name, []).append(value)
-        elif name not in _OWN and not name.startswith(_OWN_PREFIX) and _goes_on(name, value):
-            value = b64encode(value) if name.endswith("-bin") else value
-            passed += (name.encode(), b": ", value, b"\r\n")
-    request_id = kept.get("x-request-id")
+        elif (
+            name in _OWN
+            or name.startswith(_OWN_PREFIXES)
+            or name in WITHHELD
+            or name.startswith(WITHHELD_PREFIXES)
+        ):
+            continue
+        elif name.endswith(b"-bin"):
+            passed += _binary(name, value)
+        else:
+            real_status = real_status or (name, value) == _REAL_STATUS
+            passed += (name, b": ", _text(name, value), b"\r\n")
+    request_id = kept.get(b"x-request-id")
     return Head(
-        Credentials(kept.get("authorization"), kept.get("x-api-key"), credentials),
-        kept.get("maas-routing-key"),
+        Credentials(kept.get(b"authorization"), kept.get(b"x-api-key"), credentials),
+        kept.get(b"maas-routing-key"),
         request_id.decode() if request_id is not None and REQUEST_ID(request_id) else None,
-        kept.get("maas-criticality"),
+        kept.get(b"maas-criticality"),
         NO_TRACE
         if not traced
-        else read_trace_context(traced.get("traceparent", ()), traced.get("tracestate", ())),
+        else read_trace_context(traced.get(b"traceparent", ()), traced.get(b"tracestate", ())),
         b"".join(passed),
+        real_status,
     )
 
 
-def _goes_on(name: str, value: bytes) -> bool:
-    if name in _WITHHELD or name.startswith(_WITHHELD_PREFIXES):
-        return False
-    # In the block, such a value would be two fields.
-    return name.endswith("-bin") or not (b"\r" in value or b"\n" in value)
+def _text(name: bytes, value: bytes) -> bytes:
+    """PROTOCOL-HTTP2, ASCII-Value."""
+    if not value.isascii() or any(byte < 0x20 or byte == 0x7F for byte in value):
+        raise _refused(
+            f"The metadata field {name.decode()} is no text; binary ones have a name that ends in -bin."
+        )
+    return value
 
 
-def as_metadata(fields: Iterable[Field]) -> list[tuple[str, str]]:
-    """Header fields as the metadata of a reply."""
-    return [(name.decode().lower(), value.decode()) for name, value in fields]
+def _binary(name: bytes, value: bytes) -> list[bytes]:
+    """Several values may be joined by commas."""
+    found: list[bytes] = []
+    try:
+        for each in value.split(b","):
+            found += (name, b": ", b64encode(decoded_binary(each)), b"\r\n")
+    except ValueError as error:
+        raise _refused(f"The metadata field {name.decode()} is no base64.") from error
+    return found
+
+
+def _refused(words: str) -> GatewayError:
+    return GatewayError(Kind.BAD_REQUEST, words)

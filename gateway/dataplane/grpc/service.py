@@ -5,14 +5,11 @@ A message is read only once its caller is known: who sends no valid credential c
 
 import time
 from functools import partial
-from typing import NoReturn
-
-import grpc
-import grpc.aio
 
 from gateway.dataplane import about, pipeline
 from gateway.dataplane.authenticate import is_known
 from gateway.dataplane.call import Call, Trail
+from gateway.dataplane.grpc.incoming import StreamCall, UnaryCall
 from gateway.dataplane.grpc.messages import (
     READY,
     InferHead,
@@ -22,7 +19,8 @@ from gateway.dataplane.grpc.messages import (
     read_named,
     server_metadata,
 )
-from gateway.dataplane.grpc.metadata import Head, read_metadata
+from gateway.dataplane.grpc.metadata import Head
+from gateway.dataplane.grpc.opening import REPLY, Method, Opening
 from gateway.dataplane.grpc.reply import Reply
 from gateway.dataplane.grpc.sequences import MessageSequence
 from gateway.dataplane.grpc.stream import Decoupled, Stream, StreamReply, answer_message, refuse_message
@@ -32,32 +30,39 @@ from gateway.dataplane.resolve import read_version
 from gateway.dataplane.whole_body import WholeBody
 from gateway.errors import GatewayError, Kind
 from gateway.observe.trace_context import NO_TRACE
+from gateway.rpc.codes import Status
 from gateway.types import NAME, OPERATIONS, RPC_METHODS, STREAM_INFER, Operation
 
-SERVICE = "/inference.GRPCInferenceService/"
+SERVICE = b"/inference.GRPCInferenceService/"
 
 _NOT_PASSED_ON = (
-    "RepositoryIndex",
-    "RepositoryModelLoad",
-    "RepositoryModelUnload",
-    "SystemSharedMemoryStatus",
-    "SystemSharedMemoryRegister",
-    "SystemSharedMemoryUnregister",
-    "CudaSharedMemoryStatus",
-    "CudaSharedMemoryRegister",
-    "CudaSharedMemoryUnregister",
-    "TraceSetting",
-    "LogSettings",
+    b"RepositoryIndex",
+    b"RepositoryModelLoad",
+    b"RepositoryModelUnload",
+    b"SystemSharedMemoryStatus",
+    b"SystemSharedMemoryRegister",
+    b"SystemSharedMemoryUnregister",
+    b"CudaSharedMemoryStatus",
+    b"CudaSharedMemoryRegister",
+    b"CudaSharedMemoryUnregister",
+    b"TraceSetting",
+    b"LogSettings",
 )
 _SERVER_METADATA = server_metadata(about.NAME, about.VERSION, about.EXTENSIONS)
+
+_MOST_ASKED_BYTES = 4096
+"""A message to the server itself, from whoever sends it."""
 
 _EARLIER_MOST_S = 0.05
 _EARLIER_PART = 0.1
 """So much before a caller's own deadline the gateway's passes, for its answer to arrive in time."""
 
 
-class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Answers calls from one plane. `running` are the trails of those under way, `streams` the callers' streams."""
+class Service:
+    """Answers calls from one plane. `running` are the trails of those under way, `streams` the callers' streams.
+
+    `methods` are those that it has.
+    """
 
     def __init__(self, plane: Plane, ids: RequestIds) -> None:
         self.running: set[Trail] = set()
@@ -65,112 +70,105 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._decoupled = Decoupled()
         self._plane = plane
         self._ids = ids
-        self._handlers = {
-            SERVICE + "ServerLive": grpc.unary_unary_rpc_method_handler(self._live),
-            SERVICE + "ServerReady": grpc.unary_unary_rpc_method_handler(self._ready),
-            SERVICE + "ServerMetadata": grpc.unary_unary_rpc_method_handler(self._metadata),
-        }
-        stream = SERVICE + RPC_METHODS[STREAM_INFER.name]
-        self._handlers[stream] = grpc.stream_stream_rpc_method_handler(partial(self._stream, stream))
+        most = plane.limits.max_body_bytes
+        stream = SERVICE + RPC_METHODS[STREAM_INFER.name].encode()
+        self.methods = [
+            Method(SERVICE + b"ServerLive", self._live, _MOST_ASKED_BYTES),
+            Method(SERVICE + b"ServerReady", self._ready, _MOST_ASKED_BYTES),
+            Method(SERVICE + b"ServerMetadata", self._metadata, _MOST_ASKED_BYTES),
+            Method(stream, self._stream, most, streamed=True),
+        ]
         for operation in OPERATIONS.values():
-            if operation.name not in RPC_METHODS:
-                continue
-            name = RPC_METHODS[operation.name]
-            answer = partial(self._answer, SERVICE + name, operation)
-            self._handlers[SERVICE + name] = grpc.stream_unary_rpc_method_handler(answer)
-        for name in _NOT_PASSED_ON:
-            deny = partial(self._deny, SERVICE + name)
-            self._handlers[SERVICE + name] = grpc.unary_unary_rpc_method_handler(deny)
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """The handler of a method; None for one that the service does not have."""
-        return self._handlers.get(handler_call_details.method)
+            if operation.name in RPC_METHODS:
+                answer = partial(self._answer, operation)
+                path = SERVICE + RPC_METHODS[operation.name].encode()
+                self.methods.append(Method(path, answer, most, named=True))
+        self.methods += [Method(SERVICE + name, self._deny, _MOST_ASKED_BYTES) for name in _NOT_PASSED_ON]
 
     # --- about the server ---
 
-    async def _live(self, _: bytes, __: grpc.aio.ServicerContext) -> bytes:
-        return READY
+    async def _live(self, call: UnaryCall) -> None:
+        _asked(call)
+        call.reply(REPLY, READY)
 
-    async def _ready(self, _: bytes, __: grpc.aio.ServicerContext) -> bytes:
-        return READY if self._plane.ready else b""
+    async def _ready(self, call: UnaryCall) -> None:
+        _asked(call)
+        call.reply(REPLY, READY if self._plane.ready else b"")
 
-    async def _metadata(self, _: bytes, __: grpc.aio.ServicerContext) -> bytes:
-        return _SERVER_METADATA
+    async def _metadata(self, call: UnaryCall) -> None:
+        _asked(call)
+        call.reply(REPLY, _SERVER_METADATA)
 
-    async def _deny(self, method: str, _: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def _deny(self, call: UnaryCall) -> None:
         error = GatewayError(
             Kind.FORBIDDEN, "The gateway passes on no repository, shared-memory, logging or trace call."
         )
-        await self._refused(method, error, Reply(context, self._ids.new()), time.monotonic())
+        self._refused(error, Reply(call, self._ids.new()), call)
 
     # --- about a model ---
 
-    async def _answer(
-        self, method: str, operation: Operation, _: object, context: grpc.aio.ServicerContext
-    ) -> bytes:
-        began = time.monotonic()
-        reply = Reply(context, "")
+    async def _answer(self, operation: Operation, incoming: UnaryCall) -> None:
+        reply = Reply(incoming, "")
         try:
-            call = await self._read(operation, reply, context, began)
+            call = self._read(operation, reply, incoming)
         except GatewayError as error:
             reply.request_id = reply.request_id or self._ids.new()
-            await self._refused(method, error, reply, began)
-        try:
-            await self._serve(call, reply)
-            return await reply.send()
-        finally:
-            _let_go(call)
-
-    async def _read(
-        self, operation: Operation, reply: Reply, context: grpc.aio.ServicerContext, began: float
-    ) -> Call:
-        """The call as it is, its message read if its caller is known. Raises BAD_REQUEST."""
-        plane = self._plane
-        head = read_metadata(context.invocation_metadata())
-        reply.request_id = head.request_id or self._ids.new()
-        message = b""
-        named: Named | InferHead = _NOBODYS
-        if is_known(head.credentials, plane.snapshot, plane.digest_key, plane.tokens):
-            message = await _message(context)
-            named = read_infer(message) if operation.name == "infer" else read_named(message)
-            _check_name(named.name)
-        return self._call(operation, head, named, WholeBody(message), reply, context, began)
-
-    async def _serve(self, call: Call, reply: Reply) -> None:
+            self._refused(error, reply, incoming)
+            return
         self.running.add(call.trail)
         try:
             await pipeline.serve(call, self._plane)
+            reply.send()
         except GatewayError as error:
-            await reply.refuse(error)
+            reply.refuse(error)
         finally:
             self.running.discard(call.trail)
+            _let_go(call)
 
-    async def _stream(self, method: str, _: object, context: grpc.aio.ServicerContext) -> None:
-        began = time.monotonic()
+    def _read(self, operation: Operation, reply: Reply, incoming: UnaryCall) -> Call:
+        """The call as it is, its message read if its caller is known. Raises BAD_REQUEST or TOO_LARGE."""
+        head, message = _head(incoming.opening), incoming.message
+        incoming.message = None
+        reply.request_id = head.request_id or self._ids.new()
+        if incoming.fault is not None:
+            fault = incoming.fault
+            kind = Kind.TOO_LARGE if fault.status is Status.RESOURCE_EXHAUSTED else Kind.BAD_REQUEST
+            raise GatewayError(kind, fault.words)
+        named: Named | InferHead = _NOBODYS
+        if message is not None:
+            named = read_infer(message) if operation.name == "infer" else read_named(message)
+            _check_name(named.name)
+        return self._call(operation, head, named, WholeBody(message or b""), reply, incoming)
+
+    async def _stream(self, incoming: StreamCall) -> None:
         plane = self._plane
-        reply = Reply(context, "")
+        reply = Reply(incoming, "")
         try:
-            head = read_metadata(context.invocation_metadata())
+            head = _head(incoming.opening)
         except GatewayError as error:
             reply.request_id = self._ids.new()
-            await self._refused(method, error, reply, began)
+            self._refused(error, reply, incoming)
+            return
         if not is_known(head.credentials, plane.snapshot, plane.digest_key, plane.tokens):
             reply.request_id = head.request_id or self._ids.new()
-            call = self._call(STREAM_INFER, head, _NOBODYS, WholeBody(b""), reply, context, began)
+            call = self._call(STREAM_INFER, head, _NOBODYS, WholeBody(b""), reply, incoming)
             try:
                 await pipeline.serve(call, plane)
             except GatewayError as error:
-                await reply.refuse(error)
-        stream = Stream(context, partial(self._message_of_stream, method, head, context))
+                reply.refuse(error)
+            finally:
+                _let_go(call)
+            return
+        stream = Stream(
+            incoming, partial(self._message_of_stream, head, incoming), real_status=head.real_status
+        )
         self.streams.add(stream)
         try:
             await stream.run()
         finally:
             self.streams.discard(stream)
 
-    async def _message_of_stream(
-        self, method: str, head: Head, context: grpc.aio.ServicerContext, stream: Stream, data: bytes
-    ) -> None:
+    async def _message_of_stream(self, head: Head, incoming: StreamCall, stream: Stream, data: bytes) -> None:
         """One message on a stream: read, carried out in its sequence's turn, its replies passed on."""
         began = time.monotonic()
         reply = StreamReply(stream.outlet, stream.order, head.request_id or self._ids.new())
@@ -178,9 +176,10 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             named = read_infer(data)
             reply.message_id = named.id
             _check_name(named.name)
-            call = self._call(STREAM_INFER, head, named, WholeBody(data), reply, context, began)
+            call = self._call(STREAM_INFER, head, named, WholeBody(data), reply, incoming, began)
         except GatewayError as error:
-            self._plane.recorder.refused(error, reply.request_id, method.encode(), head.trace, began, "grpc")
+            path = _method(incoming).path
+            self._plane.recorder.refused(error, reply.request_id, path, head.trace, began, "grpc")
             await refuse_message(reply, error)
             return
         trail = call.trail
@@ -200,10 +199,10 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         named: Named | InferHead,
         body: WholeBody,
         reply: Reply | StreamReply,
-        context: grpc.aio.ServicerContext,
-        began: float,
+        incoming: UnaryCall | StreamCall,
+        began: float | None = None,
     ) -> Call:
-        trail = reply.trail = Trail(began)
+        trail = reply.trail = Trail(incoming.began if began is None else began)
         own_s = sequence = None
         if isinstance(named, InferHead):
             trail.inferences = named.rows
@@ -230,7 +229,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
             body,
             reply,
             head.trace,
-            self._timeout_s(operation, context.time_remaining(), own_s),
+            self._timeout_s(operation, incoming.remaining_s, own_s),
             head.criticality,
             metadata_of_alias if operation.name == "metadata" else None,
             trail,
@@ -244,13 +243,33 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
         wish_s = _earlier(remaining_s, own_s)
         return self._plane.limits.max_deadline_s if wish_s is None and operation is STREAM_INFER else wish_s
 
-    async def _refused(self, method: str, error: GatewayError, reply: Reply, began: float) -> NoReturn:
+    def _refused(self, error: GatewayError, reply: Reply, incoming: UnaryCall | StreamCall) -> None:
         """Refuse a call that never came to the pipeline."""
-        self._plane.recorder.refused(error, reply.request_id, method.encode(), NO_TRACE, began, "grpc")
-        await reply.refuse(error)
+        path, began = _method(incoming).path, incoming.began
+        self._plane.recorder.refused(error, reply.request_id, path, NO_TRACE, began, "grpc")
+        reply.refuse(error, None if incoming.fault is None else incoming.fault.status)
 
 
 _NOBODYS = Named("", "")
+
+
+def _head(opening: Opening) -> Head:
+    """What the metadata says. Raises BAD_REQUEST where it may not be."""
+    if opening.head is None:
+        assert opening.fault is not None
+        raise GatewayError(opening.fault.kind, opening.fault.detail)
+    return opening.head
+
+
+def _method(incoming: UnaryCall | StreamCall) -> Method:
+    assert incoming.opening.method is not None
+    return incoming.opening.method
+
+
+def _asked(call: UnaryCall) -> None:
+    """Raises what is wrong with a message that nobody looks at."""
+    if call.fault is not None:
+        raise call.fault
 
 
 def _let_go(call: Call) -> None:
@@ -260,15 +279,6 @@ def _let_go(call: Call) -> None:
     """
     call.body = call.sequence = None
     call.trail.exchange = call.trail.error = None
-
-
-async def _message(context: grpc.aio.ServicerContext) -> bytes:
-    """The call's one message. Raises BAD_REQUEST when there is none, perhaps because it was too large."""
-    message = await context.read()
-    if message is grpc.aio.EOF:
-        raise GatewayError(Kind.BAD_REQUEST, "The call ended without a message.")
-    assert isinstance(message, bytes)
-    return message
 
 
 def _check_name(name: str) -> None:

@@ -5,48 +5,50 @@ The document that an HTTP caller gets as the body (RFC 9457, as JSON) stands in 
 a type of our own, which no client would know.
 """
 
-import grpc
+from base64 import b64encode
 
 from gateway.errors import HTTP_STATUS, GatewayError, Kind
 from gateway.problem import problem_body
+from gateway.rpc.codes import Status
+from gateway.types import Field
 
-PROBLEM = "maas-problem-bin"
+PROBLEM = b"maas-problem-bin"
 
-CODES: dict[Kind, grpc.StatusCode] = {
-    Kind.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
-    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
-    Kind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
-    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Kind.METHOD_NOT_ALLOWED: grpc.StatusCode.UNIMPLEMENTED,
-    Kind.REQUEST_TIMEOUT: grpc.StatusCode.CANCELLED,
-    Kind.CONFLICT: grpc.StatusCode.ABORTED,
-    Kind.GONE: grpc.StatusCode.FAILED_PRECONDITION,
-    Kind.PRECONDITION_FAILED: grpc.StatusCode.ABORTED,
-    Kind.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Kind.UNSUPPORTED_MEDIA: grpc.StatusCode.INVALID_ARGUMENT,
-    Kind.EXPECTATION_FAILED: grpc.StatusCode.INVALID_ARGUMENT,
-    Kind.UNPROCESSABLE: grpc.StatusCode.INVALID_ARGUMENT,
-    Kind.PRECONDITION_REQUIRED: grpc.StatusCode.FAILED_PRECONDITION,
-    Kind.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Kind.HEADERS_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
-    Kind.NOT_IMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
-    Kind.BAD_GATEWAY: grpc.StatusCode.UNAVAILABLE,
-    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    Kind.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+CODES: dict[Kind, Status] = {
+    Kind.BAD_REQUEST: Status.INVALID_ARGUMENT,
+    Kind.UNAUTHENTICATED: Status.UNAUTHENTICATED,
+    Kind.FORBIDDEN: Status.PERMISSION_DENIED,
+    Kind.NOT_FOUND: Status.NOT_FOUND,
+    Kind.METHOD_NOT_ALLOWED: Status.UNIMPLEMENTED,
+    Kind.REQUEST_TIMEOUT: Status.CANCELLED,
+    Kind.CONFLICT: Status.ABORTED,
+    Kind.GONE: Status.FAILED_PRECONDITION,
+    Kind.PRECONDITION_FAILED: Status.ABORTED,
+    Kind.TOO_LARGE: Status.RESOURCE_EXHAUSTED,
+    Kind.UNSUPPORTED_MEDIA: Status.INVALID_ARGUMENT,
+    Kind.EXPECTATION_FAILED: Status.INVALID_ARGUMENT,
+    Kind.UNPROCESSABLE: Status.INVALID_ARGUMENT,
+    Kind.PRECONDITION_REQUIRED: Status.FAILED_PRECONDITION,
+    Kind.QUOTA_EXCEEDED: Status.RESOURCE_EXHAUSTED,
+    Kind.HEADERS_TOO_LARGE: Status.RESOURCE_EXHAUSTED,
+    Kind.INTERNAL: Status.INTERNAL,
+    Kind.NOT_IMPLEMENTED: Status.UNIMPLEMENTED,
+    Kind.BAD_GATEWAY: Status.UNAVAILABLE,
+    Kind.UNAVAILABLE: Status.UNAVAILABLE,
+    Kind.DEADLINE: Status.DEADLINE_EXCEEDED,
 }
 
-_BY_NUMBER: dict[bytes, grpc.StatusCode] = {b"%d" % code.value[0]: code for code in grpc.StatusCode}
+_BY_NUMBER: dict[bytes, Status] = {b"%d" % code: code for code in Status}
 _BY_HTTP_STATUS = {HTTP_STATUS[kind][0]: code for kind, code in CODES.items()}
 
 
-def code_of_reply(status: int, number: bytes | None) -> grpc.StatusCode:
+def code_of_reply(status: int, number: bytes | None) -> Status:
     """The code of a model server's own error: its `grpc-status`, or where it has none what stands for its HTTP status."""
     if number is not None and number in _BY_NUMBER:
         return _BY_NUMBER[number]
-    return _BY_HTTP_STATUS.get(status, grpc.StatusCode.UNKNOWN)
+    return _BY_HTTP_STATUS.get(status, Status.UNKNOWN)
 
 
-def problem(error: GatewayError, request_id: str) -> tuple[tuple[str, bytes], ...]:
+def problem(error: GatewayError, request_id: str) -> tuple[Field, ...]:
     """The trailing metadata of an error."""
-    return ((PROBLEM, problem_body(error, request_id)[1]),)
+    return ((PROBLEM, b64encode(problem_body(error, request_id)[1])),)

@@ -9,25 +9,22 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import grpc
-import grpc.aio
 import msgspec
 
 from gateway.dataplane import pipeline
 from gateway.dataplane.call import Call, Trail
+from gateway.dataplane.grpc.incoming import StreamCall
 from gateway.dataplane.grpc.messages import InferHead, stream_error
 from gateway.dataplane.grpc.reply import told
 from gateway.dataplane.grpc.status import CODES, code_of_reply, problem
 from gateway.dataplane.plane import Plane
 from gateway.errors import GatewayError
-from gateway.types import Principal, Target
+from gateway.rpc.codes import RpcFault, Status
+from gateway.types import Field, Principal, Target
 from gateway.upstream.exchange import GRPC_STATUS, Headers, ReplySource
 
 MOST_AT_ONCE = 64
 """Requests of one stream that are under way; no more are read until one has ended."""
-
-_REAL_STATUS = "triton_grpc_error"
-"""The metadata with which a caller asks, as of Triton, that an error ends the stream with its status."""
 
 _MOST_KNOWN = 10_000
 
@@ -35,9 +32,9 @@ _MOST_KNOWN = 10_000
 class Failure(msgspec.Struct, frozen=True):
     """What ends a whole stream: its code, its words, and the trailing metadata."""
 
-    code: grpc.StatusCode
+    code: Status
     words: str
-    trailing: tuple[tuple[str, bytes], ...] = ()
+    trailing: tuple[Field, ...] = ()
 
     @classmethod
     def of(cls, error: GatewayError, request_id: str) -> "Failure":
@@ -73,10 +70,10 @@ class Order:
 class Outlet:
     """The way back to the caller: one message after another, and before the first what is told with it."""
 
-    def __init__(self, context: grpc.aio.ServicerContext, *, real_status: bool) -> None:
+    def __init__(self, call: StreamCall, *, real_status: bool) -> None:
         self.real_status = real_status
         self.failed: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
-        self._context = context
+        self._call = call
         self._one = asyncio.Lock()
         self._told = False
 
@@ -85,8 +82,8 @@ class Outlet:
         async with self._one:
             if not self._told:
                 self._told = True
-                await self._context.send_initial_metadata(told(reply.trail, reply.request_id))
-            await self._context.write(message)
+                self._call.tell(told(reply.trail, reply.request_id))
+            await self._call.write(message)
 
     def fail(self, failure: Failure) -> None:
         """End the stream with a status."""
@@ -166,18 +163,19 @@ class Stream:
 
     def __init__(
         self,
-        context: grpc.aio.ServicerContext,
+        call: StreamCall,
         answer: "Callable[[Stream, bytes], Awaitable[None]]",
+        *,
+        real_status: bool,
     ) -> None:
-        metadata = dict(context.invocation_metadata())
-        self.outlet = Outlet(context, real_status=metadata.get(_REAL_STATUS) == "true")
+        self.outlet = Outlet(call, real_status=real_status)
         self.order = Order()
         self.principal: Principal | None = None
-        self._context = context
+        self._call = call
         self._answer = answer
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._sequences: dict[tuple[str, str, int | str], asyncio.Event] = {}
-        self._leaving = asyncio.Event()
+        self._leaving = False
 
     async def run(self) -> None:
         """Answer what comes until the caller has no more, and end with the status that this comes to."""
@@ -193,11 +191,14 @@ class Stream:
             await asyncio.wait((working,))
         if failed.done():
             failure = failed.result()
-            await self._context.abort(failure.code, failure.words, failure.trailing)
+            self._call.end(failure.code, failure.words, failure.trailing)
+        else:
+            self._call.end(Status.OK)
 
     def leave(self) -> None:
         """Read no more messages, and end once those that were read are answered: the gateway is going away."""
-        self._leaving.set()
+        self._leaving = True
+        self._call.read_no_more()
 
     def cut(self, error: GatewayError) -> None:
         """End at once."""
@@ -233,10 +234,8 @@ class Stream:
             # Ended here: the task would keep the error, and that its frames, and one of those the error.
             error.__traceback__ = None
             return
-        if self._leaving.is_set():
-            self.outlet.fail(
-                Failure(grpc.StatusCode.UNAVAILABLE, "The gateway is going away; open a new stream.")
-            )
+        if self._leaving:
+            self.outlet.fail(Failure(Status.UNAVAILABLE, "The gateway is going away; open a new stream."))
 
     async def _one(self, message: bytes) -> None:
         try:
@@ -246,17 +245,11 @@ class Stream:
 
     async def _next(self) -> bytes | None:
         """The next message; None when there is none any more, or none is wanted."""
-        reading = asyncio.ensure_future(self._context.read())
-        leaving = asyncio.ensure_future(self._leaving.wait())
         try:
-            await asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done():
-                return None
-            message = reading.result()
-            return None if message is grpc.aio.EOF else message
-        finally:
-            reading.cancel()
-            leaving.cancel()
+            return await self._call.read()
+        except RpcFault as fault:
+            self.outlet.fail(Failure(fault.status, fault.words))
+            return None
 
 
 class Decoupled:
