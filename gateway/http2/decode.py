@@ -100,7 +100,7 @@ class Decoder:
                     raise IndexError
                 field = STATIC[number] if number < FIRST_DYNAMIC else table[number - FIRST_DYNAMIC]
             elif first & 0xE0 == 0x20:
-                if fields:
+                if list_bytes:
                     raise ConnectionFault(
                         Code.COMPRESSION_ERROR, "a change of the table's size behind a field"
                     )

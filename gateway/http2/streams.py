@@ -115,7 +115,7 @@ class Streams(FrameReader):
             self._stream_fault(stream, Code.STREAM_CLOSED)
         elif self._is_idle(number):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "data on an idle stream")
-        elif self._closed.get(number) != _RESET_HERE:
+        elif self._how_closed(number) != _RESET_HERE:
             self._flood.reset()
             self._outflow.control(frames.reset(number, Code.STREAM_CLOSED))
 
@@ -203,7 +203,7 @@ class Streams(FrameReader):
     def _late_headers(self, number: int, block: bytes) -> None:
         """Headers of a stream that is closed; or of one that nobody may open."""
         self._decoder.decode(block, judge_trailers)
-        how = self._closed.get(number)
+        how = self._how_closed(number)
         if how is None:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "headers of a stream that cannot be opened")
         if how != _RESET_HERE:
@@ -276,11 +276,16 @@ class Streams(FrameReader):
         closed[number] = how
 
     def _drop_all(self, code: int, above: int = 0) -> None:
-        """End the streams beyond a number without a word to the other side, which has done nothing for them where that is not 0."""
+        """End the streams beyond a number without a word to the other side."""
         for stream in [stream for stream in self.streams.values() if stream.id > above]:
-            receiver = stream.receiver
+            receiver, untouched = stream.receiver, code == Code.REFUSED_STREAM and not stream.got_head
             self._close(stream, _RESET_HERE)
-            receiver.reset(code, unprocessed=above > 0 or code == Code.REFUSED_STREAM)
+            receiver.reset(code, unprocessed=untouched)
+
+    def _how_closed(self, number: int) -> int | None:
+        """How a stream was closed; None where it was never opened. A client's own were, and what is not remembered it has reset."""
+        opened = not self._server and number & 1 and number <= self._newest
+        return self._closed.get(number, _RESET_HERE if opened else None)
 
     def _is_idle(self, number: int) -> bool:
         """Whether a stream was never opened (section 5.1.1). Nobody pushes, so none has an even number."""
