@@ -50,7 +50,7 @@ UPSTREAM_RETRIES = Counts(
     "maas_upstream_retries_total",
     "Calls that went to another endpoint, by why the first had computed nothing.",
     "reason",
-    ("connect", "not_loaded"),
+    ("connect", "not_loaded", "refused"),
 )
 UPSTREAM_CONNECTIONS = Connectings()
 for collector in (AUTHENTICATIONS, AUTHORIZATIONS, RESOLUTIONS, UPSTREAM_RETRIES, UPSTREAM_CONNECTIONS):

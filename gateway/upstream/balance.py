@@ -11,6 +11,7 @@ from gateway.settings import Upstream
 from gateway.types import Target
 from gateway.upstream.endpoint import Endpoint, Version
 from gateway.upstream.exchange import Exchange
+from gateway.upstream.rpc_call import NotBegun
 from gateway.upstream.state import StateGone, not_ready
 from gateway.upstream.triton_http import NotLoaded, TritonConnection
 
@@ -85,6 +86,8 @@ class TritonPool:
                 if not self._may_ask_another(error, endpoint, exchange, target, again):
                     raise
                 again = False
+                if isinstance(error, NotBegun):
+                    unreached = endpoint
             finally:
                 endpoint.in_flight -= 1
 
@@ -123,8 +126,10 @@ class TritonPool:
                 way.begin(exchange)
                 await exchange.done
             else:
-                await way.carry(exchange, target)
+                await self._carry_there(way, endpoint, exchange, target)
             endpoint.answered = exchange.ended
+        except OSError as error:
+            raise not_ready() from error
         except GatewayError as error:
             self._may_ask_another(error, endpoint, exchange, target, again=False)
             if isinstance(error, NotLoaded):
@@ -132,6 +137,17 @@ class TritonPool:
             raise
         finally:
             endpoint.in_flight -= 1
+
+    async def _carry_there(
+        self, channel: "Channel", endpoint: Endpoint, exchange: Exchange, target: Target
+    ) -> None:
+        """Carry the exchange out over gRPC; a server that has not begun with it is asked once more, since no other may be."""
+        try:
+            await channel.carry(exchange, target)
+        except NotBegun as error:
+            self._may_ask_another(error, endpoint, exchange, target, again=True)
+            channel = await self._channel_to(endpoint, exchange)
+            await channel.carry(exchange, target)
 
     def _tell_sent(self, endpoint: Endpoint, exchange: Exchange) -> None:
         if exchange.span is not None:
@@ -150,16 +166,20 @@ class TritonPool:
         self, error: GatewayError, endpoint: Endpoint, exchange: Exchange, target: Target, again: bool
     ) -> bool:
         """Account for a failed attempt; whether the exchange, if it may be carried out `again`, is ready for another server."""
-        if not isinstance(error, NotLoaded):
+        why = (
+            "refused" if isinstance(error, NotBegun) else "not_loaded" if isinstance(error, NotLoaded) else ""
+        )
+        if why == "not_loaded":
+            endpoint.lost((target.model, target.version))
+            self.changed()
+        elif why == "" or not again:
             counter = endpoint.failures.get(error.kind.value)
             if counter is not None:
                 counter.inc()
             return False
-        endpoint.lost((target.model, target.version))
-        self.changed()
         if again:
-            metrics.UPSTREAM_RETRIES.by["not_loaded"] += 1
-            exchange.again(asyncio.get_running_loop().create_future())
+            metrics.UPSTREAM_RETRIES.by[why] += 1
+            exchange.again(asyncio.get_running_loop().create_future(), why)
         return again
 
     async def _unreached(self, endpoint: Endpoint, exchange: Exchange) -> None:

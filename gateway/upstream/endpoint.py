@@ -89,23 +89,17 @@ class Endpoint:
             self.drop_channel()
 
     async def connect_grpc(self, timeout_s: float) -> "Channel":
-        """The channel to its gRPC port, connected. Raises `OSError`, `TimeoutError` among them."""
+        """The way to its gRPC port, connected. Raises `OSError`, `TimeoutError` among them."""
         from gateway.upstream.triton_grpc import Channel
 
         channel = self._channel
         if channel is None:
-            channel = self._channel = Channel(*self._grpc_address, self._settings.max_message_bytes)
-        try:
-            await channel.connect(timeout_s)
-        except OSError:
-            # The next call tries anew: a channel that has failed waits before it does.
-            if channel is self._channel:
-                self.drop_channel()
-            raise
+            channel = self._channel = Channel(*self._grpc_address, self._settings)
+        await channel.connect(timeout_s)
         return channel
 
     def drop_channel(self) -> None:
-        """Let go of the channel to its gRPC port, once what it carries has ended."""
+        """Let go of the connections to its gRPC port, once what they carry has ended."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.retire()
@@ -115,6 +109,8 @@ class Endpoint:
         if not self.ready:
             # Its connection may be one that nobody ever hears of again.
             self.drop_channel()
+        elif self._channel is not None:
+            self._channel.tick()
         before = time.monotonic() - self._settings.idle_connection_s
         while self._idle and self._idle[0].idle_since < before:
             self._idle.pop(0).close()

@@ -161,10 +161,10 @@ class Exchange(msgspec.Struct, eq=False):
         done = self.done
         return done.done() and not done.cancelled() and done.exception() is None
 
-    def again(self, done: "asyncio.Future[None]") -> None:
+    def again(self, done: "asyncio.Future[None]", why: str) -> None:
         """Nothing was computed and nothing has reached the sink: another server is asked."""
         if self.span is not None:
-            self.span.failed("not_loaded")
+            self.span.failed(why)
         self.done = done
         self.started = self.sent = self.ended = 0.0
         self.reply_bytes = 0

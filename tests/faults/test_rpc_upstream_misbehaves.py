@@ -156,6 +156,7 @@ BROKEN: dict[str, Behave] = {
 UNARY = {
     "half a message that ends well": sends(HALF + trailers(b"0")),
     "no message": sends(HEAD + trailers(b"0")),
+    "two messages": sends(HEAD + sent(message(REPLY)) + sent(message(REPLY)) + trailers(b"0")),
 }
 
 
@@ -276,9 +277,9 @@ HASTY = infer(id="mine", parameters={"timeout": service_pb2.InferParameter(int64
 
 def drip(call: RawCall) -> None:
     """A byte now and then, for longer than anybody waits."""
-    call.send(HEAD)
+    call.send(HEAD + sent(message(b"", 1000)))
     for _ in range(15):
-        call.send(sent(b"\0"))
+        call.send(sent(b"x"))
         time.sleep(0.1)
 
 
@@ -286,7 +287,6 @@ SILENT: dict[str, Behave] = {
     "says nothing": lambda call: None,
     "answers the head alone": sends(HEAD),
     "sends half a message": sends(HALF),
-    "sends two messages": sends(HEAD + sent(message(REPLY)) + sent(message(REPLY)) + trailers(b"0")),
     "drips": drip,
 }
 

@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2
 from gateway.dataplane.grpc.messages import metadata_of_alias, read_infer, read_named
 from gateway.errors import GatewayError, Kind
 from gateway.types import Alias, Target
-from gateway.upstream.triton_grpc import pinned
+from gateway.upstream.rpc_request import pin
 from gateway.wire import MOST_FIELDS, written
 
 TARGET = Target("m", 7, 10_000, "stable", "main", b"/v2/models/m/versions/7", b"m/7")
@@ -104,8 +104,7 @@ def test_the_target_stands_last_and_nothing_else_changes(
 ) -> None:
     """Triton reads the pinned name and version; what the gateway does not know goes on."""
     data = message.SerializeToString() + written(900, unknown)
-    sent = pinned(data, TARGET)
-    assert sent.startswith(data)
+    sent = data + pin(TARGET)
     read = service_pb2.ModelInferRequest.FromString(sent)
     assert (read.model_name, read.model_version) == ("m", "7")
     read.model_name, read.model_version = message.model_name, message.model_version
