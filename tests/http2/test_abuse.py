@@ -1,16 +1,15 @@
 """Clients that cost more than they send (RFC 9113 section 10.5): they are let go, with little memory, and nobody else notices."""
 
-import itertools
 import socket
 from collections.abc import Iterator
 
 import pytest
-from hyperframe.frame import GoAwayFrame, RstStreamFrame
+from hyperframe.frame import RstStreamFrame
 
 from tests.http2.conftest import Running
+from tests.http2.floods import CALM, FLOODS, MOST_GROWTH, RESETS, WHOLE, code_of, flood, many
 from tests.http2.peer import Closed, Peer
 from tests.http2.wire import (
-    FIELDS,
     MOST_WINDOW,
     PREFACE,
     Code,
@@ -25,19 +24,11 @@ from tests.http2.wire import (
     opened,
     ping,
     request,
-    reset,
     settings,
     text,
     to,
     window,
 )
-from tests.patience import PATIENT_S
-
-MOST_GROWTH = 24 * 1024 * 1024
-"""What a hostile client may make the process grow by, some of which its allocator only keeps."""
-
-WHOLE = block(*FIELDS)
-CALM = Code.ENHANCE_YOUR_CALM
 
 
 @pytest.fixture(autouse=True)
@@ -46,45 +37,6 @@ def bounded(server: Running) -> Iterator[None]:
     before = server.memory_bytes
     yield
     assert server.memory_bytes - before < MOST_GROWTH
-
-
-def flood(peer: Peer, pieces: Iterator[bytes], most_bytes: int) -> int | None:
-    """Send until the other side has closed; its last GOAWAY's code."""
-    sent = 0
-    peer.sock.setblocking(False)
-    for piece in pieces:
-        left = memoryview(piece)
-        while left:
-            try:
-                left = left[peer.sock.send(left) :]
-            except BlockingIOError:
-                peer.sock.settimeout(0.01)
-                try:
-                    peer.next()
-                except TimeoutError:
-                    pass
-                except Closed:
-                    return code_of(peer)
-                peer.sock.setblocking(False)
-            except OSError:
-                peer.sock.settimeout(PATIENT_S)
-                return peer.until_closed()
-        sent += len(piece)
-        if sent > most_bytes:
-            break
-    peer.sock.settimeout(PATIENT_S)
-    return peer.until_closed()
-
-
-def code_of(peer: Peer) -> int | None:
-    """The last GOAWAY's."""
-    codes = [found.error_code for found in peer.frames if isinstance(found, GoAwayFrame)]
-    return codes[-1] if codes else None
-
-
-def many(piece: bytes) -> Iterator[bytes]:
-    """It again and again, in large writes."""
-    return itertools.repeat(piece * max(1, 32_768 // len(piece)))
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_384])
@@ -97,20 +49,10 @@ def test_continuation_without_end(server: Running, size: int) -> None:
         assert code in (CALM, Code.COMPRESSION_ERROR if size == 1 else CALM)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        pytest.param(reset, id="reset by the client"),
-        pytest.param(lambda stream: window(stream, 0), id="made the server reset by an increment of 0"),
-        pytest.param(lambda stream: window(stream, MOST_WINDOW), id="made it by a window that is too large"),
-        pytest.param(lambda stream: frame(Kind.PRIORITY, 0, stream, b""), id="made it by a short PRIORITY"),
-        pytest.param(opened, id="made it by a second head"),
-    ],
-)
-def test_streams_that_are_opened_and_reset(server: Running, wrong: object) -> None:
+@pytest.mark.parametrize("how", RESETS)
+def test_streams_that_are_opened_and_reset(server: Running, how: str) -> None:
     """Whoever resets them (CVE-2023-44487, CVE-2025-8671)."""
-    assert callable(wrong)
-    pieces = (opened(stream) + wrong(stream) for stream in range(1, 200_001, 2))
+    pieces = (opened(stream) + RESETS[how](stream) for stream in range(1, 200_001, 2))
     with Peer(server.address) as peer:
         assert flood(peer, pieces, 2**30) in (CALM, Code.PROTOCOL_ERROR, Code.FRAME_SIZE_ERROR)
 
@@ -120,17 +62,6 @@ def test_requests_that_are_malformed_one_after_the_other(server: Running) -> Non
     pieces = (opened(stream, (b"Upper", b"x")) for stream in range(1, 200_001, 2))
     with Peer(server.address) as peer:
         assert flood(peer, pieces, 2**30) == CALM
-
-
-FLOODS = {
-    "SETTINGS": settings((Setting.MAX_CONCURRENT_STREAMS, 100)),
-    "SETTINGS of nothing": settings(),
-    "PING": ping(),
-    "PRIORITY": frame(Kind.PRIORITY, 0, 1, bytes(5)),
-    "unknown frames": frame(Kind.UNKNOWN, 0, 0, b""),
-    "acknowledgements": ping(flags=1),
-    "WINDOW_UPDATE of streams that are gone": window(1, 1),
-}
 
 
 @pytest.mark.parametrize("what", FLOODS)

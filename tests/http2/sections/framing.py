@@ -27,7 +27,8 @@ WHOLE = block(*FIELDS)
 BEGUN = headers(1, WHOLE[:20], END_STREAM)
 """A block of fields of which more must follow."""
 
-BIG_MESSAGE = b"\0" + (LEAST_FRAME - 5).to_bytes(4) + bytes(LEAST_FRAME - 5)
+FULL = WHOLE + block((b"x", b"y" * (LEAST_FRAME - len(WHOLE) - 6)))
+assert len(FULL) == LEAST_FRAME
 
 FRAME_FORMAT: tuple[Case, ...] = (
     case("4.1", "a frame of an unknown type is ignored", frame(Kind.UNKNOWN, 0xFF, 0, b"what?"), Ignores()),
@@ -48,11 +49,11 @@ FRAME_FORMAT: tuple[Case, ...] = (
 )
 
 FRAME_SIZE: tuple[Case, ...] = (
-    case("4.2", "a frame of 2^14 octets is taken", opened(1) + data(1, BIG_MESSAGE), Answers()),
+    case("4.2", "a frame of 2^14 octets is taken", headers(1, FULL, END_HEADERS) + data(1), Answers()),
     case(
         "4.2",
         "DATA that is larger is an error",
-        opened(1) + data(1, BIG_MESSAGE + b"x"),
+        opened(1) + data(1, bytes(LEAST_FRAME + 1)),
         Ends(Code.FRAME_SIZE_ERROR),
         Resets(Code.FRAME_SIZE_ERROR),
     ),
