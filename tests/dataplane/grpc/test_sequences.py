@@ -102,6 +102,24 @@ def test_it_is_sent_once(pair: Pair, start: bool) -> None:
     assert (list(pair.asked()), len(asked)) == ([where], 2)
 
 
+def test_a_long_name_does_not_spoil_the_error_about_it(pair: Pair) -> None:
+    """Clients take some kilobytes of metadata: what an error says is cut to that."""
+
+    def unloaded(asked: Asked) -> bytes:
+        asked.context.abort(CODE.NOT_FOUND, "Request for unknown model: 'm' version 1 is not found")
+        return b""
+
+    name = "é" * 100_000
+    reply_of(pair.ask(name, start=True))
+    ((where, _),) = pair.asked().items()
+    pair.servers[where].behave = unloaded
+    lost = pair.ask(name)
+    assert lost.code() is CODE.ABORTED
+    found = dict(lost.trailing_metadata())["maas-problem-bin"]
+    assert json.loads(found)["sequence_id"].startswith("é" * 900)
+    assert len(found) < 6000
+
+
 def test_a_port_that_is_closed_is_waited_for(pair: Pair) -> None:
     """UNAVAILABLE, each time: its server may be back with what it had."""
     reply_of(pair.ask(5, start=True))
