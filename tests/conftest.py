@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from gateway.db.session import upgrade
 from tests.db.servers import Missing, Postgres, Redis
+from tests.http2.in_memory import no_timers
 
 # How long an example takes says more about the machine than about what is tested. CI tries the same examples each time:
 # who changes something else is not stopped by a counter-example that was found only now. Everybody else tries new ones.
@@ -89,3 +90,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'maas.db'}"
     server: Postgres = request.getfixturevalue("postgres")
     return server.fresh_database()
+
+
+@pytest.fixture(scope="module")
+def without_timers() -> Iterator[None]:
+    """For HTTP/2 connections that are in memory alone: they need no event loop that runs."""
+    with no_timers():
+        yield

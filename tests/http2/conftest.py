@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from tests.gateway_process import ROOT
-from tests.http2.in_memory import no_timers
 from tests.http2.peer import Peer
 from tests.http2.wire import data as body
 from tests.http2.wire import opened
@@ -59,10 +58,3 @@ def server(running_server: Running) -> Iterator[Running]:
         assert beside.answered(1) == "0"
     with Peer(running_server.address) as after:
         after.goes_on()
-
-
-@pytest.fixture(scope="module")
-def without_timers() -> Iterator[None]:
-    """For connections in memory alone."""
-    with no_timers():
-        yield
