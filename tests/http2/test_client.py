@@ -58,6 +58,7 @@ def test_case(case: Case) -> None:
 
 
 def test_it_begins_with_the_preface_and_allows_no_push() -> None:
+    """Section 3.4, and 8.4: nobody here wants what it has not asked for."""
     line = Line(server=False)
     assert line.transport.out.startswith(PREFACE)
     first = line.said()[0]
@@ -104,6 +105,7 @@ def test_a_connection_that_is_going_takes_no_more() -> None:
     "first", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\x08\x06\0\0\0\0\0" + bytes(8), b"\xff" * 40]
 )
 def test_a_server_that_does_not_begin_with_settings_is_none(first: bytes) -> None:
+    """Whatever else it says, the connection ends and takes no call."""
     line = Line(server=False)
     line.feed(first)
     assert line.transport.closed

@@ -25,6 +25,7 @@ def test_the_corpus_is_stood(role: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_so_are_the_cases_of_the_rfcs(role: str) -> None:
+    """As a server's and as a client's."""
     for data in seeds(role):
         replay(role, data)
 

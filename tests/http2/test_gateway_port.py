@@ -58,6 +58,7 @@ def port(gateway: Gateway) -> Iterator[Running]:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case: Case, port: Running) -> None:
+    """It is seen on the wire as it should be."""
     check(case, port.address)
 
 
@@ -73,6 +74,7 @@ def bounded(port: Running) -> Iterator[Running]:
 
 
 def test_continuation_without_end(bounded: Running) -> None:
+    """Not more of a block is kept than a list of fields may have."""
     piece = (b"\0" + text(b"x") + text(b"y" * 100)) * 150
     with Peer(bounded.address) as peer:
         peer.send(headers(1, WHOLE, 0))
@@ -81,6 +83,7 @@ def test_continuation_without_end(bounded: Running) -> None:
 
 @pytest.mark.parametrize("how", RESETS)
 def test_streams_that_are_opened_and_reset(bounded: Running, how: str) -> None:
+    """Whoever resets them."""
     pieces = (opened(stream) + RESETS[how](stream) for stream in range(1, 400_001, 2))
     with Peer(bounded.address) as peer:
         assert flood(peer, pieces, 2**30) in (CALM, Code.PROTOCOL_ERROR, Code.FRAME_SIZE_ERROR)
@@ -88,6 +91,7 @@ def test_streams_that_are_opened_and_reset(bounded: Running, how: str) -> None:
 
 @pytest.mark.parametrize("what", FLOODS)
 def test_frames_that_ask_for_nothing(bounded: Running, what: str) -> None:
+    """Whether their answers are read or not."""
     with Peer(bounded.address) as peer:
         peer.goes_on(1)
         assert flood(peer, many(FLOODS[what]), 64 * 1024 * 1024) in (CALM, Code.PROTOCOL_ERROR)

@@ -17,6 +17,7 @@ CASES = FRAMING + STREAMS + FRAMES + MESSAGES + COMPRESSION
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case: Case, server: Running) -> None:
+    """It is seen on the wire as it should be."""
     check(case, server.address)
 
 

@@ -93,6 +93,7 @@ def test_what_comes_behind_the_end_is_ignored(late: bytes) -> None:
 
 
 def test_leaving_with_nothing_under_way_is_leaving() -> None:
+    """GOAWAY, and the connection ends."""
     line = serving()
     line.connection.leave()
     assert gone(line.said())[-1][1] == Code.NO_ERROR

@@ -140,6 +140,7 @@ def test_a_reply_is_passed_on() -> None:
 
 @pytest.mark.parametrize("content_type", [b"application/grpc+proto", b"application/grpc;charset=utf-8"])
 def test_a_content_type_may_say_more(content_type: bytes) -> None:
+    """What the messages are, and parameters."""
     server = Server()
     exchange, _ = server.asked()
     server.says(_head_of((b":status", b"200"), (b"content-type", content_type)), GOOD)
@@ -185,6 +186,7 @@ def test_a_compressed_reply_is_read(encoding: bytes, packed: bytes | None) -> No
 
 
 def test_a_compressed_reply_is_bounded_by_what_it_grows_to() -> None:
+    """It is not unpacked beyond what a message may have."""
     server = Server()
     exchange, _ = server.asked()
     bomb = gzip.compress(bytes(50 * MOST_BYTES))
@@ -346,6 +348,7 @@ def test_nothing_larger_than_may_be_is_waited_for() -> None:
 
 
 def test_settings_behind_the_call_change_its_window() -> None:
+    """What waited for it goes out."""
     server = Server((Setting.INITIAL_WINDOW_SIZE, 10))
     server.asked(bytes(100))
     assert len(data_of(server.heard())) == 10
