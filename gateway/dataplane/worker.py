@@ -139,7 +139,7 @@ class Worker:
             self.port = shared.port
             self._sharing = loop.create_task(self._share(shared))
         if self._settings.inference.grpc_port:
-            # grpcio is large: who does not serve gRPC does without.
+            # Who does not serve gRPC does without.
             from gateway.dataplane.grpc.listener import Listener as GrpcListener
 
             self._grpc = GrpcListener(self.plane, shared=shared is not None)

@@ -33,11 +33,16 @@ HTTP_STATUS: dict[int, int] = {
 
 _CONTENT_TYPE = re.compile(rb"application/grpc([+;].*)?").fullmatch
 _TEXT = re.compile(rb"[ -~]*").fullmatch
-_OWN: Final = frozenset({b":status", b"content-type", b"accept-encoding"})
+_GRPC: Final = b"application/grpc"
+# What HTTP and gRPC say for themselves, on each side anew.
+_OWN: Final = frozenset({b":status", b"content-type", b"content-length", b"accept-encoding", b"trailer"})
 
 
 class ReplyHead(msgspec.Struct, frozen=True, gc=False):
-    """A reply's head. `sound`: it is that of a gRPC reply. `fields` are its metadata but for binary ones."""
+    """A reply's head. `sound`: it is that of a gRPC reply, by its status and its content type; one that names none may be.
+
+    `fields` are its metadata but for binary ones.
+    """
 
     sound: bool
     encoding: bytes
@@ -73,7 +78,7 @@ def _read_head(head: Head) -> ReplyHead:
     sound = (
         not head.too_large
         and fields.get(b":status") == b"200"
-        and _CONTENT_TYPE(fields.get(b"content-type", b"")) is not None
+        and _CONTENT_TYPE(fields.get(b"content-type", _GRPC)) is not None
         and is_encoding(encoding)
     )
     passed = tuple(

@@ -4,8 +4,9 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.dataplane.authenticate import is_known
-from gateway.dataplane.grpc.incoming import StreamCall, UnaryCall
 from gateway.dataplane.grpc.opening import Opening, read_opening, refused
+from gateway.dataplane.grpc.stream_call import StreamCall
+from gateway.dataplane.grpc.unary_call import UnaryCall
 from gateway.http2.connection import Connection
 from gateway.http2.decode import Head
 from gateway.http2.stream import GONE, Receiver, Stream
@@ -28,7 +29,7 @@ class Caller:
         opening = head.meaning
         if not isinstance(opening, Opening):
             opening = head.meaning = read_opening(head, listener.methods)
-        if not opening.refusal and listener.calls >= listener.limits.max_connections:
+        if not opening.refusal and listener.open.calls >= listener.limits.max_connections:
             opening = refused(
                 Status.RESOURCE_EXHAUSTED, "Too many calls are under way here; try again later."
             )
@@ -37,12 +38,12 @@ class Caller:
             stream.send_head(opening.refusal, end=True)
             return GONE
         if method.streamed:
-            streamed = StreamCall(stream, opening, time.monotonic())
+            streamed = StreamCall(stream, opening, time.monotonic(), listener.open)
             streamed.start()
             if ended:
                 streamed.read_no_more()
             return streamed
-        call = UnaryCall(stream, opening, time.monotonic())
+        call = UnaryCall(stream, opening, time.monotonic(), listener.open)
         plane = listener.plane
         if method.named and (
             opening.head is None

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from gateway.dataplane.grpc.incoming import StreamCall, UnaryCall
 from gateway.dataplane.grpc.opening import REPLY, Method
+from gateway.dataplane.grpc.stream_call import StreamCall
+from gateway.dataplane.grpc.unary_call import UnaryCall
 from gateway.dataplane.plane import Plane
 from gateway.rpc.codes import RpcFault, Status
 from gateway.wire import Malformed, Scan, tag_of, text_of, written

@@ -6,9 +6,11 @@ import time
 from gateway.dataplane.authenticate import credential_gone
 from gateway.dataplane.grpc.connection import Caller
 from gateway.dataplane.grpc.health import Health
+from gateway.dataplane.grpc.incoming import OpenCalls
 from gateway.dataplane.grpc.opening import Method
 from gateway.dataplane.grpc.service import Service
 from gateway.dataplane.http.shared_port import BACKLOG
+from gateway.dataplane.http.turn_away import settle
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.request_id import RequestIds
 from gateway.http2.connection import Connection
@@ -29,7 +31,7 @@ _STREAM_WINDOW = 256 * 1024
 class Listener:
     """The gRPC side of one worker. `shared`: other workers of this host serve the same port.
 
-    `methods` are those that it serves, by their path; `http2` are the limits of each connection.
+    `methods` are those that it serves, by their path; `http2` are the limits of each connection; `open` are the calls under way.
     """
 
     def __init__(self, plane: Plane, *, shared: bool) -> None:
@@ -47,17 +49,13 @@ class Listener:
             preface_s=limits.head_timeout_s,
             idle_s=limits.idle_timeout_s,
         )
+        self.open = OpenCalls()
         self._shared = shared
         self._server: asyncio.Server | None = None
         self._callers: set[Caller] = set()
-        self._open = metrics.CONNECTIONS.labels("grpc")
+        self._connections = metrics.CONNECTIONS.labels("grpc")
         self._watches: list[asyncio.Task[None]] = []
         plane.on_activate(self._activated)
-
-    @property
-    def calls(self) -> int:
-        """How many calls about models are under way."""
-        return len(self._service.running)
 
     async def start(self) -> None:
         """Listen. Raises `OSError` when the port is taken."""
@@ -75,6 +73,7 @@ class Listener:
     async def drain(self) -> None:
         """Take no more calls (GOAWAY), finish those under way, within the settings' limit, and close."""
         if self._server is not None:
+            await settle([sock.fileno() for sock in self._server.sockets])
             self._server.close()
         self._health.end()
         for stream in self._service.streams:
@@ -98,13 +97,13 @@ class Listener:
             caller.connection.leave()
         else:
             self._callers.add(caller)
-            self._open.set(len(self._callers))
+            self._connections.set(len(self._callers))
         return caller.connection
 
     def left(self, caller: Caller) -> None:
         """A connection is gone."""
         self._callers.discard(caller)
-        self._open.set(len(self._callers))
+        self._connections.set(len(self._callers))
 
     async def _tick(self) -> None:
         while True:

@@ -9,7 +9,6 @@ from functools import partial
 from gateway.dataplane import about, pipeline
 from gateway.dataplane.authenticate import is_known
 from gateway.dataplane.call import Call, Trail
-from gateway.dataplane.grpc.incoming import StreamCall, UnaryCall
 from gateway.dataplane.grpc.messages import (
     READY,
     InferHead,
@@ -24,6 +23,8 @@ from gateway.dataplane.grpc.opening import REPLY, Method, Opening
 from gateway.dataplane.grpc.reply import Reply
 from gateway.dataplane.grpc.sequences import MessageSequence
 from gateway.dataplane.grpc.stream import Decoupled, Stream, StreamReply, answer_message, refuse_message
+from gateway.dataplane.grpc.stream_call import StreamCall
+from gateway.dataplane.grpc.unary_call import UnaryCall
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.request_id import RequestIds
 from gateway.dataplane.resolve import read_version

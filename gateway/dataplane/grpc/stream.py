@@ -13,10 +13,10 @@ import msgspec
 
 from gateway.dataplane import pipeline
 from gateway.dataplane.call import Call, Trail
-from gateway.dataplane.grpc.incoming import StreamCall
 from gateway.dataplane.grpc.messages import InferHead, stream_error
 from gateway.dataplane.grpc.reply import told
 from gateway.dataplane.grpc.status import CODES, code_of_reply, problem
+from gateway.dataplane.grpc.stream_call import StreamCall
 from gateway.dataplane.plane import Plane
 from gateway.errors import GatewayError
 from gateway.rpc.codes import RpcFault, Status

@@ -9,7 +9,7 @@ from contextlib import suppress
 from gateway.dataplane.http.connection import Connection
 from gateway.dataplane.http.handler import Handler
 from gateway.dataplane.http.shared_port import BACKLOG, SharedPort
-from gateway.dataplane.http.turn_away import SETTLE_S, turn_away
+from gateway.dataplane.http.turn_away import settle
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.request_id import RequestIds
 from gateway.observe import metrics
@@ -60,11 +60,11 @@ class Listener:
     async def accept_no_more(self, *, handing_over: bool = False) -> None:
         """Close the port. `handing_over`: other workers go on accepting there, else nobody does."""
         if self._server is not None:
-            await _settle([sock.fileno() for sock in self._server.sockets])
+            await settle([sock.fileno() for sock in self._server.sockets])
             self._server.close()
         if self._shared is not None:
             if not handing_over:
-                await _settle(self._shared.filenos())
+                await settle(self._shared.filenos())
             self._shared.close()
             await self._shared.settled()
 
@@ -134,10 +134,3 @@ class Listener:
                 if connection.busy:
                     connection.check_principal(self._plane, wall)
             last = now
-
-
-async def _settle(listening: list[int]) -> None:
-    """Let those who are just connecting come in, and nobody after them."""
-    turned_away = [turn_away(fd) for fd in listening]
-    if any(turned_away):
-        await asyncio.sleep(SETTLE_S)

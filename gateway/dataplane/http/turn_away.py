@@ -5,6 +5,7 @@ error. So before that the kernel is told to let no new one begin: whoever tries 
 finds nobody there.
 """
 
+import asyncio
 import ctypes
 import os
 import socket
@@ -41,3 +42,10 @@ def turn_away(fd: int) -> bool:
         except OSError:
             return False
     return True
+
+
+async def settle(listening: list[int]) -> None:
+    """Let those who are just connecting to these sockets come in, and nobody after them."""
+    turned_away = [turn_away(fd) for fd in listening]
+    if any(turned_away):
+        await asyncio.sleep(SETTLE_S)
