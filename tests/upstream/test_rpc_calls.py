@@ -129,6 +129,8 @@ def test_a_reply_is_passed_on() -> None:
         (b"x-colour", b"blue"),
         (b"x-raw-bin", b"AP8"),
         (b"x-odd", b"\xff"),
+        (b"content-length", b"%d" % len(message(REPLY))),
+        (b"trailer", b"grpc-status"),
         (b"grpc-encoding", b"identity"),
         (b"grpc-accept-encoding", b"gzip"),
     )
@@ -140,11 +142,12 @@ def test_a_reply_is_passed_on() -> None:
 
 @pytest.mark.parametrize("content_type", [b"application/grpc+proto", b"application/grpc;charset=utf-8"])
 def test_a_content_type_may_say_more(content_type: bytes) -> None:
-    """What the messages are, and parameters."""
-    server = Server()
-    exchange, _ = server.asked()
-    server.says(_head_of((b":status", b"200"), (b"content-type", content_type)), GOOD)
-    assert outcome(exchange) == "ok"
+    """What the messages are, and parameters; or it is left out, as by servers that know no gRPC but its bytes."""
+    for fields in ((), ((b"content-type", content_type),)):
+        server = Server()
+        exchange, _ = server.asked()
+        server.says(_head_of((b":status", b"200"), *fields), GOOD)
+        assert outcome(exchange) == "ok"
 
 
 def _head_of(*fields: Field) -> bytes:
