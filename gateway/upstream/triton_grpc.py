@@ -64,27 +64,7 @@ class Channel:
         Raises `GatewayError`, `NotLoaded` and `NotBegun` among them, when no reply came that could be passed on, and
         `OSError` where nothing could be sent.
         """
-        assert exchange.body is not None
-        link = self._link()
-        if link is None:
-            raise ConnectionError("the connection has gone")
-        exchange.started = exchange.sent = now = time.monotonic()
-        block = block_of(
-            self._openings[exchange.operation.name],
-            exchange.headers + exchange.trace,
-            exchange.deadline - now,
-        )
-        made = StreamedCall if exchange.operation is STREAM_INFER else Call
-        call = made(exchange, link, self._settings.max_message_bytes)
-        try:
-            call.stream = stream = link.connection.open(block, call)
-        except NoRoom as error:
-            raise ConnectionError("the connection takes no call") from error
-        exchange.on_abort = call
-        *pieces, last = pieces_of(exchange.body.take(), target)
-        for piece in pieces:
-            stream.send_data(piece)
-        stream.send_data(last, end=True)
+        self._begin(exchange, target)
         await exchange.done
 
     def retire(self) -> None:
@@ -105,6 +85,27 @@ class Channel:
         """A connection is there no more."""
         if link in self._links:
             self._links.remove(link)
+
+    def _begin(self, exchange: Exchange, target: Target) -> None:
+        """Send the exchange's call. While it is under way nothing here holds its message."""
+        assert exchange.body is not None
+        link = self._link()
+        if link is None:
+            raise ConnectionError("the connection has gone")
+        exchange.started = exchange.sent = now = time.monotonic()
+        opening = self._openings[exchange.operation.name]
+        block = block_of(opening, exchange.headers + exchange.trace, exchange.deadline - now)
+        made = StreamedCall if exchange.operation is STREAM_INFER else Call
+        call = made(exchange, link, self._settings.max_message_bytes)
+        try:
+            call.stream = stream = link.connection.open(block, call)
+        except NoRoom as error:
+            raise ConnectionError("the connection takes no call") from error
+        exchange.on_abort = call
+        *pieces, last = pieces_of(exchange.body.take(), target)
+        for piece in pieces:
+            stream.send_data(piece)
+        stream.send_data(last, end=True)
 
     def _link(self) -> "_Link | None":
         for link in self._links:

@@ -1,5 +1,6 @@
 """Calls to Triton over gRPC, frame by frame: what goes out, what is taken for a reply, and who waits for whom."""
 
+import gc
 import gzip
 import zlib
 
@@ -9,7 +10,7 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame, Win
 from tritonclient.grpc import service_pb2
 
 from gateway.upstream.exchange import GRPC_STATUS
-from gateway.upstream.rpc_call import NotBegun
+from gateway.upstream.rpc_call import Call, NotBegun
 from gateway.upstream.rpc_request import pin
 from gateway.upstream.triton_http import NotLoaded
 from gateway.wire import written
@@ -357,3 +358,38 @@ def test_settings_behind_the_call_change_its_window() -> None:
     assert len(data_of(server.heard())) == 10
     server.says(settings((Setting.INITIAL_WINDOW_SIZE, 1000)))
     assert len(data_of(server.heard())) == 5 + 100 + len(pin(TARGET)) - 10
+
+
+# --- what is kept ---
+
+
+ENDS = {
+    "well": lambda: head() + GOOD,
+    "by an error": lambda: headers(1, _alone(b"13", b"no")),
+    "by a reset": lambda: head() + reset(1, 2),
+    "by garbage": lambda: b"\xff" * 100,
+    "by one message too many": lambda: head() + sent(message(REPLY) * 2) + GOOD,
+    "by its server's going away": lambda: goaway(0, 0),
+    "by an abort": lambda: b"",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("how", ENDS)
+def test_a_call_that_is_over_is_forgotten(how: str, stream: bool) -> None:
+    """At once, and not when the garbage collector runs: it has held a message."""
+    server = Server()
+    gc.collect()
+    gc.disable()
+    try:
+        exchange, sink = server.asked(bytes(100_000), stream=stream)
+        server.says(ENDS[how]())
+        if how == "by an abort":
+            exchange.abort()
+        assert exchange.on_abort is None
+        # The caller's side undoes what it knows, as its listener does.
+        outcome(exchange)
+        del exchange, sink
+        assert not [found for found in gc.get_objects() if isinstance(found, Call)]
+    finally:
+        gc.enable()
