@@ -1,5 +1,6 @@
 """The small server, and a connection beside each test's own that goes on whatever the test does."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,10 +30,11 @@ class Running(msgspec.Struct, frozen=True):
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-@pytest.fixture(scope="session")
-def running_server() -> Iterator[Running]:
+@contextlib.contextmanager
+def small_server(*arguments: str) -> Iterator[Running]:
+    """Until the end of the block."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.http2.server"],
+        [sys.executable, "-m", "tests.http2.server", *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -43,6 +45,19 @@ def running_server() -> Iterator[Running]:
         yield Running(process.pid, ("127.0.0.1", int(process.stdout.readline())))
         process.stdin.close()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[Running]:
+    with small_server() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def hasty_server() -> Iterator[Running]:
+    """One that waits for nobody."""
+    with small_server("hasty") as found:
+        yield found
 
 
 @pytest.fixture

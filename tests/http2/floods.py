@@ -48,9 +48,12 @@ FLOODS = {
 }
 
 
-def flood(peer: Peer, pieces: Iterator[bytes], most_bytes: int) -> int | None:
-    """Send until the other side has closed; its last GOAWAY's code."""
+def flood(peer: Peer, pieces: Iterator[bytes], most_bytes: int, first: bytes = b"") -> int | None:
+    """Send until the other side has closed; its last GOAWAY's code. `first` goes before, once."""
     sent = 0
+    # What is not acknowledged has its own limit.
+    peer.pinged()
+    peer.send(first)
     peer.sock.setblocking(False)
     for piece in pieces:
         left = memoryview(piece)

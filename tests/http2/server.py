@@ -1,4 +1,5 @@
-"""A small server on the gateway's HTTP/2, in a process of its own: `python -m tests.http2.server` prints its port.
+"""A small server on the gateway's HTTP/2, in a process of its own: `python -m tests.http2.server` prints its port; one that is
+`hasty` waits a second where others wait long.
 
 Every path is answered as a gRPC call that went well, but for `/hang`, which is never answered, `/hold`, which moreover never gives
 back what it was sent, `/echo`, which sends that back, and `/large/N`, which sends N bytes.
@@ -15,6 +16,7 @@ from gateway.http2.decode import Head
 from gateway.http2.encode import encoded
 from gateway.http2.limits import Limits
 from gateway.http2.stream import Receiver, Stream
+from tests.patience import PATIENT_S
 
 REPLY = encoded([(b":status", b"200"), (b"content-type", b"application/grpc")])
 END = encoded([(b"grpc-status", b"0")])
@@ -139,6 +141,10 @@ async def main(limits: Limits) -> None:
     server.close()
 
 
+PATIENT = Limits(preface_s=PATIENT_S, settings_s=PATIENT_S, ping_s=0.0)
+"""Tests ask by PING whether all was read, as often as they like."""
+HASTY = Limits(preface_s=1.0, settings_s=1.0, idle_s=1.0)
+
+
 if __name__ == "__main__":
-    # Tests ask by PING whether all was read, as often as they like.
-    uvloop.run(main(Limits(preface_s=2.0, settings_s=2.0, ping_s=0.0)))
+    uvloop.run(main(HASTY if "hasty" in sys.argv else PATIENT))
