@@ -13,7 +13,7 @@ import uvloop
 from gateway.app.control import control_plane
 from gateway.app.data import serve_alone, serve_beside_others
 from gateway.app.host import supervise
-from gateway.app.process import forget_addresses, tell_addresses, wait_for_signal
+from gateway.app.process import forget_addresses, inference_ports, tell_addresses, wait_for_signal
 from gateway.app.reread import reread
 from gateway.observe.metrics import BUILD
 from gateway.observe.process_log import set_up_logging
@@ -47,7 +47,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> int:
                 wait_for_signal()
             elif settings.workers == 1:
                 if orphans := Orphans(settings.data_dir):
-                    orphans.free(settings.inference.host, settings.inference.port)
+                    orphans.free(settings.inference.host, inference_ports(settings.inference))
                 uvloop.run(serve_alone(settings, secret))
             else:
                 asyncio.run(supervise(settings, secret, control, partial(reread, again, first, settings)))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
+import socket
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,14 @@ async def serve_beside_others(settings: Settings, secret: bytes, member: Member)
     leaving = leave_by_signal(
         settings.inference.drain_notice_s, handing_over=True, delay_s=_SUPERVISOR_FIRST_S
     )
-    await worker.start(SharedPort(member.sockets, member.shares, member.begin.place))
+    grpc_port, place = settings.inference.grpc_port, member.begin.place
+    apart: tuple[list[socket.socket], list[socket.socket]] = ([], [])
+    for sock in member.sockets:
+        apart[sock.getsockname()[1] == grpc_port].append(sock)
+    await worker.start(
+        SharedPort(apart[0], member.shares, place),
+        SharedPort(apart[1], member.grpc_shares, place) if apart[1] else None,
+    )
 
     def leave(how: Leave) -> None:
         if not leaving.done():

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.app.process import leave_by_signal, tell_addresses
+from gateway.app.process import inference_ports, leave_by_signal, tell_addresses
 from gateway.dataplane.http.shared_port import BACKLOG
 from gateway.observe.ops import serve_ops
 from gateway.settings import Inference, Settings
@@ -36,14 +36,13 @@ async def supervise(
 ) -> None:
     """Have several workers serve inference behind one port until a signal comes. `again`: by what new ones go at SIGHUP."""
     orphans = Orphans(settings.data_dir)
-    _look_at_grpc_port(settings.inference, orphans)
     sockets = _listen(settings.inference, orphans)
     port = sockets[0].getsockname()[1]
     leaving = leave_by_signal(settings.inference.drain_notice_s)
     supervisor = Supervisor(settings, secret, _WORKER, sockets)
     if orphans:
         # A worker that is not ready and finds nobody beside it answers 503: at a place that is free it finds the orphans.
-        supervisor.shares.tell(supervisor.shares.places - 1, _MORE_THAN_ANY)
+        _stand_for_orphans(supervisor, _MORE_THAN_ANY)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: supervisor.roll(again()))
     scrape = supervisor.scrape
     stop_ops = None
@@ -80,23 +79,33 @@ async def supervise(
 
 
 def _listen(inference: Inference, orphans: Orphans) -> list[socket.socket]:
-    """The port's sockets, listening: those that the orphans hold, or new ones. Raises `OSError`."""
-    if is_bound(orphans.sockets, inference.host, inference.port):
-        log.info("taking the port over from %d workers without a supervisor", len(orphans))
-        return orphans.sockets
-    if orphans and any(sock.getsockname()[1] == inference.port for sock in orphans.sockets):
-        orphans.free(inference.host, inference.port)
-    sockets = bind(inference.host, inference.port, "inference.port")
-    for sock in sockets:
-        sock.listen(BACKLOG)
+    """The sockets of the inference port and then of the gRPC port, listening: those that the orphans hold, or new ones. Raises `OSError`."""
+    ports = inference_ports(inference)
+    held = {
+        setting: [sock for sock in orphans.sockets if sock.getsockname()[1] == port]
+        for setting, port in ports.items()
+    }
+    if any(
+        held[setting] and not is_bound(held[setting], inference.host, ports[setting]) for setting in ports
+    ):
+        orphans.free(inference.host, ports)
+        held.clear()
+    sockets: list[socket.socket] = []
+    for setting, port in ports.items():
+        if found := held.get(setting):
+            log.info("taking %s %d over from %d workers without a supervisor", setting, port, len(orphans))
+        else:
+            found = bind(inference.host, port, setting)
+            for sock in found:
+                sock.listen(BACKLOG)
+        sockets += found
+    orphans.close(but=sockets)
     return sockets
 
 
-def _look_at_grpc_port(inference: Inference, orphans: Orphans) -> None:
-    """Each worker binds the gRPC port for itself, and shares it: whether a stranger has it must be seen before. Raises `OSError`."""
-    if inference.grpc_port and not orphans:
-        for sock in bind(inference.host, inference.grpc_port, "inference.grpc_port"):
-            sock.close()
+def _stand_for_orphans(supervisor: Supervisor, connections: int) -> None:
+    for shares in (supervisor.shares, supervisor.grpc_shares):
+        shares.tell(shares.places - 1, connections)
 
 
 async def _relieve(orphans: Orphans, supervisor: Supervisor, notice_s: float) -> None:
@@ -107,5 +116,5 @@ async def _relieve(orphans: Orphans, supervisor: Supervisor, notice_s: float) ->
         health = supervisor.scrape.health()
         if health.ready == health.of or (health.ready and time.monotonic() > until):
             orphans.leave(notice_s, handing_over=True)
-            supervisor.shares.tell(supervisor.shares.places - 1, ABSENT)
+            _stand_for_orphans(supervisor, ABSENT)
         await asyncio.sleep(_LOOK_S)

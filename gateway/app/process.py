@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.kept_file import write_whole
-from gateway.settings import Settings
+from gateway.settings import Inference, Settings
 from gateway.supervisor.messages import Leave
 
 
@@ -30,6 +30,14 @@ def tell_addresses(
     if workers is not None:
         found["workers"] = workers
     write_whole(_addresses(settings), (json.dumps(found) + "\n").encode())
+
+
+def inference_ports(inference: Inference) -> dict[str, int]:
+    """The ports on which inference is served, by their settings."""
+    ports = {"inference.port": inference.port, "inference.grpc_port": inference.grpc_port}
+    if not inference.grpc_port:
+        del ports["inference.grpc_port"]
+    return ports
 
 
 def forget_addresses(settings: Settings) -> None:

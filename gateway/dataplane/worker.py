@@ -120,8 +120,8 @@ class Worker:
             lambda _: metrics.SNAPSHOT_REFUSED.labels("data").inc(),
         )
 
-    async def start(self, shared: SharedPort | None = None) -> None:
-        """Begin to serve, on a port of its own or on a `shared` one. Raises `OSError` when the port is taken."""
+    async def start(self, shared: SharedPort | None = None, grpc_shared: SharedPort | None = None) -> None:
+        """Begin to serve, on ports of its own or on `shared` ones. Raises `OSError` when a port is taken."""
         self.feed.start_from_disk()
         works = [self.feed.run, self.plane.deadlines.run, self.access_log.run, self._report]
         loop = asyncio.get_running_loop()
@@ -137,13 +137,14 @@ class Worker:
             self.port = await self.listener.start()
         else:
             self.port = shared.port
-            self._sharing = loop.create_task(self._share(shared))
+            self._sharing = loop.create_task(self._share(shared, grpc_shared))
         if self._settings.inference.grpc_port:
             # Who does not serve gRPC does without.
             from gateway.dataplane.grpc.listener import Listener as GrpcListener
 
-            self._grpc = GrpcListener(self.plane, shared=shared is not None)
-            await self._grpc.start()
+            self._grpc = GrpcListener(self.plane)
+            if shared is None:
+                await self._grpc.start()
         if self._settings.traces.endpoint:
             self._spans = self._start_tracing()
         self._tasks += [loop.create_task(_kept_up(work)) for work in works]
@@ -157,6 +158,8 @@ class Worker:
             self._sharing.cancel()
         if handing_over:
             await self.listener.accept_no_more(handing_over=True)
+            if self._grpc is not None:
+                await self._grpc.accept_no_more(handing_over=True)
             self.listener.draining = True
             await self.listener.emptied(notice_s)
         else:
@@ -193,7 +196,7 @@ class Worker:
         log.info("traces go to %s", spans.url)
         return spans
 
-    async def _share(self, shared: SharedPort) -> None:
+    async def _share(self, shared: SharedPort, grpc_shared: SharedPort | None) -> None:
         """Accept once ready. Until then the other workers do; without any, callers are told after a moment."""
         until = time.monotonic() + _ALONE_S
         try:
@@ -202,8 +205,12 @@ class Worker:
                 await asyncio.sleep(_LOOK_S)
         except asyncio.CancelledError:
             shared.close()
+            if grpc_shared is not None:
+                grpc_shared.close()
             raise
         self.listener.share(shared)
+        if self._grpc is not None and grpc_shared is not None:
+            self._grpc.share(grpc_shared)
 
     async def _report(self) -> None:
         """Tell the control plane, once a second, what this worker serves and which keys were used."""

@@ -63,7 +63,14 @@ class Child:
                     *command,
                     str(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), begin.shares, begin.loads, begin.pins, *begin.sockets],
+                    pass_fds=[
+                        theirs.fileno(),
+                        begin.shares,
+                        begin.grpc_shares,
+                        begin.loads,
+                        begin.pins,
+                        *begin.sockets,
+                    ],
                 )
             except BaseException:
                 ours.close()

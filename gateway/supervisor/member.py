@@ -39,6 +39,7 @@ class Member:
         self._line = socket.socket(fileno=line_fd)
         self.begin: Begin = hear_first(self._line)
         self.shares = Shares(self.begin.shares, self.begin.places)
+        self.grpc_shares = Shares(self.begin.grpc_shares, self.begin.places)
         self.loads = OwnLoads(Loads(self.begin.loads, self.begin.places), self.begin.place)
         self.pins = PinTable(self.begin.pins)
         self.sockets = [socket.socket(fileno=fd) for fd in self.begin.sockets]

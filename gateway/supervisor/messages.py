@@ -11,6 +11,7 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     """The first word to a new worker: who it is, what it inherits (file descriptors) and what its gateway was told.
 
     `place` is its own among `places` in the tables of `shares` and `loads`: while a worker is being replaced, two have its number.
+    `sockets` are those of the inference port and, where there is one, of the gRPC port, whose shares are `grpc_shares`.
     """
 
     number: int
@@ -22,6 +23,7 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     sockets: list[int]
     secret: bytes
     settings: bytes
+    grpc_shares: int = -1
 
 
 class Leave(msgspec.Struct, frozen=True, tag=True):

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.supervisor.messages import Leave, framed, hear, to_worker
@@ -93,21 +93,28 @@ class Orphans:
             line.close()
         self._lines.clear()
 
-    def free(self, host: str, port: int) -> None:
-        """Have them leave the port to one who cannot share it, at once. Raises `OSError` when it does not get free."""
+    def free(self, host: str, ports: Mapping[str, int]) -> None:
+        """Have them leave the ports, by their settings, to one who cannot share them, at once. Raises `OSError` when they do not get free."""
         self.leave(0.0, handing_over=True)
-        for sock in self.sockets:
-            sock.close()
+        self.close()
         until = time.monotonic() + _FREE_S
         while True:
             try:
-                for sock in bind(host, port, "inference.port"):
-                    sock.close()
+                for setting, port in ports.items():
+                    for sock in bind(host, port, setting):
+                        sock.close()
                 return
             except OSError:
                 if time.monotonic() > until:
                     raise
             time.sleep(_LOOK_S)
+
+    def close(self, but: Sequence[socket.socket] = ()) -> None:
+        """Let go of the sockets."""
+        for sock in self.sockets:
+            if sock not in but:
+                sock.close()
+        self.sockets = []
 
     def _take(self, line: socket.socket) -> None:
         with contextlib.suppress(OSError):

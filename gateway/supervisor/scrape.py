@@ -36,7 +36,7 @@ class Health(msgspec.Struct, frozen=True):
 class Scrape:
     """Made on the supervisor's event loop; `page` and `health` may be called from any other thread."""
 
-    def __init__(self, seats: Sequence[Seat], children: list[Child], shares: Shares) -> None:
+    def __init__(self, seats: Sequence[Seat], children: list[Child], shares: Sequence[Shares]) -> None:
         self._seats = seats
         self._children = children
         self._shares = shares
@@ -88,7 +88,8 @@ class Scrape:
         for seat in self._seats:
             number, child = str(seat.number), seat.at_work
             WORKER_ANSWERED.labels(number).set(child in told_now)
-            WORKER_CONNECTIONS.labels(number).set(max(0, self._shares.of(child.place)) if child else 0)
+            held = sum(max(0, shares.of(child.place)) for shares in self._shares) if child else 0
+            WORKER_CONNECTIONS.labels(number).set(held)
         health = self.health()
         for state in STATES:
             WORKERS.labels(state).set(health.states.get(state, 0))

@@ -46,9 +46,10 @@ class Supervisor:
         self.seats = [Seat(number, self._spawn) for number in range(settings.workers)]
         # Two for each worker while it is replaced, and one that is just ending.
         self.shares = Shares.create(3 * settings.workers)
+        self.grpc_shares = Shares.create(self.shares.places)
         self.loads = Loads.create(self.shares.places)
         self.pins = PinTable.create(settings.sequences.most)
-        self.scrape = Scrape(self.seats, self.children, self.shares)
+        self.scrape = Scrape(self.seats, self.children, (self.shares, self.grpc_shares))
         self._settings = self._wanted = settings
         self._secret = secret
         self._command = list(command)
@@ -145,6 +146,7 @@ class Supervisor:
             sockets=[sock.fileno() for sock in self._sockets],
             secret=self._secret,
             settings=settings_bytes(self._settings),
+            grpc_shares=self.grpc_shares.fd,
         )
         self.loads.occupy(place, next(self._lives))
         child = await Child.spawn(self._command, begin)
@@ -156,6 +158,7 @@ class Supervisor:
     def _gone(self, child: Child) -> None:
         self.children.remove(child)
         self.shares.tell(child.place, ABSENT)
+        self.grpc_shares.tell(child.place, ABSENT)
         self.loads.vacate(child.place)
         self.scrape.retire(child)
         self._tell()

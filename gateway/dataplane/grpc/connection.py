@@ -1,5 +1,6 @@
 """One caller's connection: its calls go to the methods that they name."""
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
     from gateway.dataplane.grpc.listener import Listener
 
 
-class Caller:
-    """Owns an HTTP/2 connection."""
+class Caller(Connection):
+    """An HTTP/2 connection that is its own owner."""
 
     def __init__(self, listener: "Listener") -> None:
+        super().__init__(self, listener.http2, server=True)
         self._listener = listener
-        self.connection = Connection(self, listener.http2, server=True)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A caller has connected."""
+        super().connection_made(transport)
+        if not self._listener.joined(self):
+            self.leave()
 
     def request(self, stream: Stream, head: Head, *, ended: bool) -> Receiver:
         """A call begins."""
@@ -55,10 +62,10 @@ class Caller:
             call.data(memoryview(b""), ended=True)
         return call
 
-    def tick(self, now: float, longest_s: float) -> None:
+    def look(self, now: float, longest_s: float) -> None:
         """Once a second: see to time limits. `now` is monotonic seconds; `longest_s` is how long a message may take that has no deadline."""
-        self.connection.tick(now)
-        for stream in list(self.connection.streams.values()):
+        self.tick(now)
+        for stream in list(self.streams.values()):
             call = stream.receiver
             if isinstance(call, UnaryCall) and call.task is None:
                 timeout_s = call.opening.timeout_s

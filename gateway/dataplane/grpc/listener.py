@@ -9,11 +9,10 @@ from gateway.dataplane.grpc.health import Health
 from gateway.dataplane.grpc.incoming import OpenCalls
 from gateway.dataplane.grpc.opening import Method
 from gateway.dataplane.grpc.service import Service
-from gateway.dataplane.http.shared_port import BACKLOG
+from gateway.dataplane.http.shared_port import BACKLOG, SharedPort
 from gateway.dataplane.http.turn_away import settle
 from gateway.dataplane.plane import Plane
 from gateway.dataplane.request_id import RequestIds
-from gateway.http2.connection import Connection
 from gateway.http2.limits import Limits
 from gateway.observe import metrics
 from gateway.snapshot.compile import Snapshot
@@ -29,12 +28,12 @@ _STREAM_WINDOW = 256 * 1024
 
 
 class Listener:
-    """The gRPC side of one worker. `shared`: other workers of this host serve the same port.
+    """The gRPC side of one worker.
 
     `methods` are those that it serves, by their path; `http2` are the limits of each connection; `open` are the calls under way.
     """
 
-    def __init__(self, plane: Plane, *, shared: bool) -> None:
+    def __init__(self, plane: Plane) -> None:
         self.plane = plane
         self.limits = limits = plane.limits
         self._service = Service(plane, RequestIds())
@@ -50,7 +49,7 @@ class Listener:
             idle_s=limits.idle_timeout_s,
         )
         self.open = OpenCalls()
-        self._shared = shared
+        self._shared: SharedPort | None = None
         self._server: asyncio.Server | None = None
         self._callers: set[Caller] = set()
         self._connections = metrics.CONNECTIONS.labels("grpc")
@@ -60,57 +59,80 @@ class Listener:
     async def start(self) -> None:
         """Listen. Raises `OSError` when the port is taken."""
         limits = self.limits
-        loop = self.plane.loop
         try:
-            self._server = await loop.create_server(
-                self._connected, limits.host, limits.grpc_port, backlog=BACKLOG, reuse_port=self._shared
+            self._server = await self.plane.loop.create_server(
+                lambda: Caller(self), limits.host, limits.grpc_port, backlog=BACKLOG
             )
         except OSError as error:
             reason = f"inference.grpc_port {limits.grpc_port} on {limits.host}: the port cannot be used; perhaps it is taken"
             raise OSError(error.errno, reason) from error
-        self._watches = [loop.create_task(self._tick()), loop.create_task(self._health.run())]
+        self._watch()
 
-    async def drain(self) -> None:
-        """Take no more calls (GOAWAY), finish those under way, within the settings' limit, and close."""
+    def share(self, shared: SharedPort) -> None:
+        """Take connections of a port that other workers take connections of too."""
+        self._shared = shared
+        shared.open(self.plane.loop, lambda: Caller(self))
+        self._watch()
+
+    async def accept_no_more(self, *, handing_over: bool = False) -> None:
+        """Close the port. `handing_over`: other workers go on accepting there, else nobody does."""
         if self._server is not None:
             await settle([sock.fileno() for sock in self._server.sockets])
             self._server.close()
+        if self._shared is not None:
+            if not handing_over:
+                await settle(self._shared.filenos())
+            self._shared.close()
+            await self._shared.settled()
+
+    async def drain(self) -> None:
+        """Take no more calls (GOAWAY), finish those under way, within the settings' limit, and close."""
+        await self.accept_no_more()
         self._health.end()
         for stream in self._service.streams:
             stream.leave()
         until = time.monotonic() + self.limits.drain_limit_s
         while self._callers and time.monotonic() < until:
             for caller in list(self._callers):
-                caller.connection.leave()
+                caller.leave()
             await asyncio.sleep(_DRAIN_LOOK_S)
         for caller in list(self._callers):
-            caller.connection.close()
+            caller.close()
         for watch in self._watches:
             watch.cancel()
 
     # --- connections ---
 
-    def _connected(self) -> Connection:
-        caller = Caller(self)
+    def joined(self, caller: Caller) -> bool:
+        """Count a new connection; False when there are too many."""
         if len(self._callers) >= self.limits.max_connections:
             metrics.REFUSED_CONNECTIONS.labels("grpc").inc()
-            caller.connection.leave()
-        else:
-            self._callers.add(caller)
-            self._connections.set(len(self._callers))
-        return caller.connection
+            return False
+        self._callers.add(caller)
+        self._count()
+        return True
 
     def left(self, caller: Caller) -> None:
         """A connection is gone."""
-        self._callers.discard(caller)
+        if caller in self._callers:
+            self._callers.remove(caller)
+            self._count()
+
+    def _count(self) -> None:
         self._connections.set(len(self._callers))
+        if self._shared is not None:
+            self._shared.holds(len(self._callers))
+
+    def _watch(self) -> None:
+        loop = self.plane.loop
+        self._watches = [loop.create_task(self._tick()), loop.create_task(self._health.run())]
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
             for caller in list(self._callers):
-                caller.tick(now, self.limits.max_deadline_s)
+                caller.look(now, self.limits.max_deadline_s)
             self._check_principals(time.time())
 
     # --- calls ---
