@@ -1,10 +1,12 @@
 """One call to a server under way over gRPC: what comes on its stream goes to its exchange, or ends it with what is wrong."""
 
+import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
-from gateway.errors import GatewayError, Kind, Source
+from gateway.errors import GatewayError, Kind, Source, internal_fault
 from gateway.http2.codes import Code
 from gateway.http2.decode import Head
 from gateway.http2.stream import Stream
@@ -14,6 +16,8 @@ from gateway.upstream.exchange import GRPC_STATUS, Exchange, Headers, overdue
 from gateway.upstream.rpc_reply import HTTP_STATUS, End, end_of, head_of
 from gateway.upstream.triton_http import NotLoaded
 from gateway.wire import Malformed, Scan, tag_of, text_of
+
+log = logging.getLogger(__name__)
 
 _NOT_WHOLE = "no whole reply"
 _NOT_LOADED = "Request for unknown model"
@@ -65,7 +69,7 @@ class Call:
             self._break_off(_NOT_WHOLE)
         elif ended:
             self._want_no_more()
-            self._end(_read_alone(head))
+            self._alone(lambda: self._end(_read_alone(head)))
         else:
             self._fields = found.fields
             self._reader = MessageReader(self._most_bytes, found.encoding)
@@ -89,7 +93,7 @@ class Call:
     def trailers(self, head: Head) -> None:
         """How the call ended."""
         self._want_no_more()
-        self._end(end_of(head))
+        self._alone(lambda: self._end(end_of(head)))
 
     def reset(self, code: int, *, unprocessed: bool) -> None:
         """The server, or the connection, gave it up."""
@@ -112,6 +116,16 @@ class Call:
             self.stream.reset()
 
     # --- what is made of it ---
+
+    def _alone(self, passing: Callable[[], None]) -> None:
+        """Pass on; what whoever takes it makes of it is this call's alone. Raised here, it would end the connection and all its calls."""
+        try:
+            passing()
+        except GatewayError as error:
+            self._exchange.fail(error)
+        except Exception:
+            log.exception("a reply could not be passed on")
+            self._exchange.fail(internal_fault())
 
     def _want_no_more(self) -> None:
         """The reply is there: what has not gone of the request need not go."""
@@ -229,10 +243,13 @@ class StreamedCall(Call):
 
     def _end(self, end: End) -> None:
         self._ending = end
-        self.pass_on()
+        self._pass_on()
 
     def pass_on(self) -> None:
         """Pass on what may go, and let as much follow as has gone."""
+        self._alone(self._pass_on)
+
+    def _pass_on(self) -> None:
         waiting, exchange = self._waiting, self._exchange
         while waiting and self._tap.open and not exchange.done.done():
             self._pass_one(waiting.popleft())

@@ -54,10 +54,16 @@ class Server:
         self.heard()
 
     def asked(
-        self, message: bytes = b"", fields: bytes = b"", *, stream: bool = False, left_s: float = 60.0
+        self,
+        message: bytes = b"",
+        fields: bytes = b"",
+        *,
+        stream: bool = False,
+        left_s: float = 60.0,
+        sink: Sink | None = None,
     ) -> tuple[Exchange, Sink]:
         """A call that has been sent; the first is on stream 1."""
-        sink = Sink()
+        sink = sink or Sink()
         exchange = Exchange(
             STREAM_INFER if stream else OPERATIONS["infer"],
             b"",

@@ -3,13 +3,15 @@
 import gc
 import gzip
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hpack import Decoder
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 from tritonclient.grpc import service_pb2
 
-from gateway.upstream.exchange import GRPC_STATUS
+from gateway.errors import GatewayError, Kind
+from gateway.upstream.exchange import GRPC_STATUS, Headers, ReplySource
 from gateway.upstream.rpc_call import Call, NotBegun
 from gateway.upstream.rpc_request import pin
 from gateway.upstream.triton_http import NotLoaded
@@ -30,6 +32,7 @@ from tests.upstream.rpc_line import (
     MOST_BYTES,
     TARGET,
     Server,
+    Sink,
     head,
     message,
     outcome,
@@ -360,6 +363,40 @@ def test_settings_behind_the_call_change_its_window() -> None:
     assert len(data_of(server.heard())) == 5 + 100 + len(pin(TARGET)) - 10
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            lambda: GatewayError(Kind.BAD_GATEWAY, "metadata that is no message"),
+            "metadata that is no message",
+        ),
+        (lambda: ValueError("a fault of our own"), "The gateway failed on this request"),
+    ],
+    ids=["refused", "failed"],
+)
+def test_a_reply_that_cannot_be_passed_on_ends_its_call_alone(
+    raised: Callable[[], Exception], told: str, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others on the same connection go on."""
+
+    class Raising(Sink):
+        def reply_whole(self, status: int, headers: Headers, body: bytes) -> None:
+            raise raised()
+
+        def reply_head(self, status: int, headers: Headers, length: int | None, source: ReplySource) -> None:
+            raise raised()
+
+    server = Server()
+    exchange, _ = server.asked(stream=stream, sink=Raising())
+    beside, _ = server.asked()
+    server.says(head(), GOOD)
+    assert told in outcome(exchange)
+    assert bool(caplog.records) is told.startswith("The gateway")
+    server.says(head(stream=3), sent(message(REPLY), 3), trailers(b"0", stream=3))
+    assert outcome(beside) == "ok"
+
+
 # --- what is kept ---
 
 
@@ -379,8 +416,8 @@ ENDS = {
 def test_a_call_that_is_over_is_forgotten(how: str, stream: bool) -> None:
     """At once, and not when the garbage collector runs: it has held a message."""
     server = Server()
-    gc.collect()
     gc.disable()
+    before = {id(found) for found in gc.get_objects() if isinstance(found, Call)}
     try:
         exchange, sink = server.asked(bytes(100_000), stream=stream)
         server.says(ENDS[how]())
@@ -390,6 +427,6 @@ def test_a_call_that_is_over_is_forgotten(how: str, stream: bool) -> None:
         # The caller's side undoes what it knows, as its listener does.
         outcome(exchange)
         del exchange, sink
-        assert not [found for found in gc.get_objects() if isinstance(found, Call)]
+        assert {id(found) for found in gc.get_objects() if isinstance(found, Call)} <= before
     finally:
         gc.enable()
