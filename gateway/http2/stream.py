@@ -4,7 +4,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.http2 import frames
-from gateway.http2.codes import DATA, END_HEADERS, END_STREAM, HEADERS, LEAST_FRAME, Code
+from gateway.http2.codes import DATA, END_HEADERS, END_STREAM, HEADERS, LEAST_FRAME, MOST, Code
 from gateway.http2.decode import Head
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Stream:
 
     def expect(self, count: int) -> None:
         """Let the other side send so many bytes beyond those received, even if that is more than the window."""
-        more = count - self.their_window
+        more = min(count, MOST) - self.their_window
         if more > 0 and not self.got_end:
             # What was consumed and not said yet is said now; only what goes beyond the window is owed.
             self._beyond += max(0, more - self._unreturned)

@@ -72,11 +72,13 @@ class MessageReader:
                 self._head = head
                 return
             self._head = b""
-            self._flag, self.missing = PREFIX.unpack(head)
-            if self._flag > 1:
+            flag, length = PREFIX.unpack(head)
+            if flag > 1:
                 raise RpcFault(Status.INTERNAL, "A message begins with a flag that is none.")
-            if self.missing > self._most_bytes:
+            if length > self._most_bytes:
+                # Nothing is missing of it: whoever asks for that would let it come.
                 raise too_large(self._most_bytes)
+            self._flag, self.missing = flag, length
             if not self.missing:
                 take(self._whole(b""))
 
