@@ -34,11 +34,10 @@ LOST = -1
 
 
 class Code(IntEnum):
-    """Why a stream or a connection ended."""
+    """Why a stream or a connection ended, as far as anybody here says it."""
 
     NO_ERROR = 0x0
     PROTOCOL_ERROR = 0x1
-    INTERNAL_ERROR = 0x2
     FLOW_CONTROL_ERROR = 0x3
     SETTINGS_TIMEOUT = 0x4
     STREAM_CLOSED = 0x5
@@ -46,7 +45,4 @@ class Code(IntEnum):
     REFUSED_STREAM = 0x7
     CANCEL = 0x8
     COMPRESSION_ERROR = 0x9
-    CONNECT_ERROR = 0xA
     ENHANCE_YOUR_CALM = 0xB
-    INADEQUATE_SECURITY = 0xC
-    HTTP_1_1_REQUIRED = 0xD

@@ -37,7 +37,7 @@ _UNTOLD_STREAMS = 100
 """What a client may open before the server has said how many: the least that RFC 9113 section 6.5.2 recommends."""
 
 
-class Connection(Streams):
+class Connection(Streams, asyncio.BufferedProtocol):
     """Speaks HTTP/2 with one peer, as its server or its client. `streams` are the open ones by number.
 
     Whoever owns it calls `tick` about once a second.
