@@ -4,7 +4,9 @@ import asyncio
 import time
 from typing import Any
 
-from hyperframe.frame import Frame
+from hpack import Decoder
+from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame
+from tritonclient.grpc import service_pb2
 
 from gateway.dataplane.whole_body import WholeBody
 from gateway.http2.limits import Limits
@@ -121,3 +123,34 @@ def outcome(exchange: Exchange) -> str:
         return "under way"
     error = exchange.done.exception()
     return "ok" if error is None else str(error)
+
+
+def fields_of(frames: list[Frame]) -> list[tuple[str, str]]:
+    """What the request's head says."""
+    (found,) = [frame for frame in frames if isinstance(frame, HeadersFrame)]
+    return [(str(name), str(value)) for name, value in Decoder().decode(found.data)]
+
+
+def data_of(frames: list[Frame]) -> bytes:
+    """What was sent in DATA frames."""
+    return b"".join(frame.data for frame in frames if isinstance(frame, DataFrame))
+
+
+def resets(frames: list[Frame]) -> list[int]:
+    """The codes of RST_STREAM."""
+    return [frame.error_code for frame in frames if isinstance(frame, RstStreamFrame)]
+
+
+def alone(status: bytes, words: bytes) -> bytes:
+    """The block of a reply that is nothing but its end."""
+    return block(
+        (b":status", b"200"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", status),
+        (b"grpc-message", words),
+    )
+
+
+REPLY = service_pb2.ModelInferResponse(model_name="m").SerializeToString()
+GOOD = sent(message(REPLY)) + trailers(b"0")
+NO_REPLY = "The model's server sent no whole reply."

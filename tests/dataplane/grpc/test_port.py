@@ -81,6 +81,7 @@ def compressed(data: bytes) -> bytes:
     ],
 )
 def test_what_is_no_call_gets_an_http_status(peer: Peer, head: bytes, status: str) -> None:
+    """And no status of gRPC's, which its client may not speak."""
     peer.send(head, data(1))
     peer.answered(1)
     assert peer.fields[1][":status"] == status
@@ -140,6 +141,7 @@ def test_compression(peer: Peer, encoding: bytes, body: bytes, status: grpc.Stat
 def test_a_timeout_that_is_garbage_is_an_invalid_argument(
     peer: Peer, server: RpcServer, timeout: bytes
 ) -> None:
+    """What its caller meant would be anybody's guess."""
     peer.send(opening(KEY, (b"grpc-timeout", timeout)), data(1, message(infer())))
     assert peer.answered(1) == "3"
     assert not server.asked
