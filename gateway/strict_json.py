@@ -33,10 +33,14 @@ def decode_body(body: bytes, kind: type[T]) -> T:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
             first = str(error)
+    raise unprocessable("The body does not fit", misfits(value, kind) or [first or "a number is not finite"])
+
+
+def misfits(value: Any, kind: type) -> list[str]:
+    """Every place where a value does not fit `kind`, one line each that begins with the place."""
     search = _Search()
     search.look(value, kind, "")
-    problems = search.problems or [first or "a number is not finite"]
-    raise unprocessable("The body does not fit", problems)
+    return search.problems
 
 
 def _parse(body: bytes) -> tuple[Any, bool]:
@@ -116,8 +120,8 @@ class _Search:
         elif origin in (Union, types.UnionType):
             others = [each for each in arguments if each is not type(None)]
             if value is not None or len(others) == len(arguments):
-                self._one_of(value, others, where)
-        elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+                self._one_of(value, hint, others, where)
+        elif _is_struct(hint):
             self._object(value, hint, where)
         elif origin is list:
             self._items(value, arguments * len(value) if isinstance(value, list) else (), where)
@@ -130,7 +134,7 @@ class _Search:
         else:
             self._leaf(value, hint, where)
 
-    def _one_of(self, value: Any, kinds: Sequence[Any], where: str) -> None:
+    def _one_of(self, value: Any, hint: Any, kinds: Sequence[Any], where: str) -> None:
         """As the type that the value is meant to be: an object by what its tag says, a list as a list, all else as the first."""
         tagged = [(tag, kind) for kind in kinds if (tag := _tag(kind)) is not None]
         if isinstance(value, dict) and len(tagged) == len(kinds):
@@ -143,8 +147,13 @@ class _Search:
                 return
             self.look(value, tags[said], where)
             return
-        lists = [kind for kind in kinds if isinstance(value, list) and get_origin(kind) in (list, tuple)]
-        self.look(value, (lists or kinds)[0], where)
+        lists = [kind for kind in kinds if get_origin(kind) in (list, tuple)]
+        if len(kinds) > 1 and not lists and not any(_is_struct(kind) for kind in kinds):
+            self._leaf(value, hint, where)
+        elif isinstance(value, list) and lists:
+            self.look(value, lists[0], where)
+        else:
+            self.look(value, kinds[0], where)
 
     def _object(self, value: Any, kind: type[msgspec.Struct], where: str) -> None:
         if not self._is(value, dict, "an object", where):
@@ -193,6 +202,10 @@ def _tag(kind: Any) -> tuple[str, str] | None:
     """The field and the value that tell an object of this type from others; None where it has none."""
     config = getattr(kind, "__struct_config__", None)
     return None if config is None or config.tag_field is None else (config.tag_field, str(config.tag))
+
+
+def _is_struct(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
 
 def _at(where: str) -> str:

@@ -84,6 +84,26 @@ def version(text: str) -> TargetSpec:
     return spec
 
 
+class ModelSpec(msgspec.Struct, frozen=True):
+    """A model, or one version of it, as written on the command line."""
+
+    model: str
+    version: int | None
+
+    @property
+    def words(self) -> str:
+        """As it was written."""
+        return self.model if self.version is None else f"{self.model}@{self.version}"
+
+
+def model_or_version(text: str) -> ModelSpec:
+    """`MODEL`, or `MODEL@VERSION`."""
+    if "@" not in text:
+        return ModelSpec(name(text), None)
+    spec = version(text)
+    return ModelSpec(spec.model, spec.version)
+
+
 def weight_in_basis_points(text: str) -> int | None:
     """`12.5%` and `1250bp` both as 1250, exactly; None for anything else, and for more than the whole."""
     if match := _PERCENT.fullmatch(text):

@@ -60,10 +60,10 @@ class Control:
         except NotFound:
             return None, None
 
-    def put(self, path: str, body: object, etag: str | None = None) -> Any:
+    def put(self, path: str, body: object, etag: str | None = None, **params: Any) -> Any:
         """Make (`etag` None) or overwrite what `etag` was read from."""
         condition = {"If-None-Match": "*"} if etag is None else {"If-Match": etag}
-        return self._call("PUT", path, json=body, headers=condition)[0]
+        return self._call("PUT", path, json=body, headers=condition, params=params)[0]
 
     def post(self, path: str, body: object = None, etag: str | None = None) -> Any:
         """Do something; with `etag`, only if nothing changed since."""

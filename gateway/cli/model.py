@@ -1,15 +1,15 @@
-"""`maas model`: the models that aliases may send traffic to."""
+"""`maas model`: the models that aliases may send traffic to, and what is recorded of them."""
 
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from gateway.artefacts.record import Risk
 from gateway.cli import arguments
-from gateway.cli.arguments import TargetSpec
+from gateway.cli.arguments import ModelSpec, TargetSpec
 from gateway.cli.client import Control
+from gateway.cli.model_record import show_model, show_version
 from gateway.cli.output import (
-    Refused,
     confirm,
     emit_json,
     force_option,
@@ -18,6 +18,7 @@ from gateway.cli.output import (
     say,
     table,
 )
+from gateway.cli.registering.command import register
 
 
 @click.group()
@@ -25,84 +26,63 @@ def model() -> None:
     """Models: named artefacts with an owner team and numbered, immutable versions."""
 
 
-@model.command(
-    epilog="""\b
-Example:
-  maas model register model_repository/digits --team vision --pool gpu"""
-)
-@click.argument("path", type=click.Path(path_type=Path), metavar="PATH")
-@click.option("--team", type=arguments.name, help="The team that owns the model (needed for a new one).")
-@click.option("--pool", type=arguments.name, help="The pool that serves it (needed for a new one).")
-@click.option("--reason", help="Why; kept in the audit.")
-@json_option
-def register(path: Path, team: str | None, pool: str | None, reason: str | None, as_json: bool) -> None:
-    """Register a model folder in Triton's layout: its name is the model's, its numbered folders are the versions.
-
-    A version that is registered already must have the files that it had then; new ones are added.
-    """
-    from gateway.cli.artefacts import read_model_folder
-
-    folder = read_model_folder(path)
-    address = f"/api/v1/models/{folder.name}"
-    with Control.from_environment() as control:
-        known, etag = control.standing(address)
-        if known is None and (team is None or pool is None):
-            raise Refused(
-                f"model {folder.name} is new here; name its owner and its servers with --team and --pool"
-            )
-        versions = {v["version"]: v["digest"] for v in (known or {}).get("versions", [])}
-        for version, digest in folder.digests.items():
-            if versions.setdefault(version, digest) != digest:
-                raise Refused(
-                    f"version {version} of {folder.name} is registered with other files; a version never changes, "
-                    f"so give the new files a new number"
-                )
-        change: dict[str, Any] = {
-            "team": team or (known or {})["team"],
-            "pool": pool or (known or {})["pool"],
-            "versions": [{"version": v, "digest": d} for v, d in sorted(versions.items())],
-        }
-        if reason is not None:
-            change["reason"] = reason
-        done = control.put(address, change, etag)
-    if as_json:
-        emit_json(done)
-    else:
-        numbers = ", ".join(str(v["version"]) for v in done["versions"])
-        say(f"Model {done['name']} of team {done['team']}, in pool {done['pool']}: versions {numbers}")
+model.add_command(register)
 
 
 @model.command("list")
+@click.option("--team", type=arguments.name, help="Only those of a team.")
+@click.option("--risk", type=click.Choice(get_args(Risk), case_sensitive=False), help="Only those of a risk.")
+@click.option("--licence", metavar="SPDX", help="Only those under a licence, as in Apache-2.0.")
+@click.option("--text", help="Only those with a text in their name, description, use or stakeholders.")
 @json_option
-def list_models(as_json: bool) -> None:
+def list_models(
+    team: str | None, risk: str | None, licence: str | None, text: str | None, as_json: bool
+) -> None:
     """List the models that you may see."""
+    wanted = {"team": team, "risk": risk, "licence": licence, "q": text}
     with Control.from_environment() as control:
-        found = control.get("/api/v1/models")["models"]
+        params = {name: value for name, value in wanted.items() if value is not None}
+        found = control.get("/api/v1/models", **params)["models"]
     if as_json:
         emit_json(found)
     else:
         table(
-            ("model", "team", "pool", "versions"),
+            ("model", "team", "pool", "risk", "licence", "versions"),
             [
-                (m["name"], m["team"], m["pool"], " ".join(str(v["version"]) for v in m["versions"]))
+                (
+                    m["name"],
+                    m["team"],
+                    m["pool"],
+                    m["risk"],
+                    m["licence"],
+                    " ".join(map(_number, m["versions"])),
+                )
                 for m in found
             ],
-            empty="There is no model that you may see.",
+            empty="There is no such model that you may see."
+            if params
+            else "There is no model that you may see.",
         )
 
 
+def _number(version: dict[str, Any]) -> str:
+    return f"{version['version']}{'!' if version['breaks'] else ''}"
+
+
 @model.command()
-@click.argument("name", type=arguments.name, metavar="MODEL")
+@click.argument("spec", type=arguments.model_or_version, metavar="MODEL[@VERSION]")
 @json_option
-def show(name: str, as_json: bool) -> None:
-    """Show one model and the digest of each version."""
+def show(spec: ModelSpec, as_json: bool) -> None:
+    """Show what is recorded of a model, with its versions, or of one version: files, signature, origin."""
+    path = f"/api/v1/models/{spec.model}"
     with Control.from_environment() as control:
-        found = control.get(f"/api/v1/models/{name}")
+        found = control.get(path if spec.version is None else f"{path}/versions/{spec.version}")
     if as_json:
         emit_json(found)
+    elif spec.version is None:
+        show_model(found)
     else:
-        say(f"{found['name']} of team {found['team']}, served by pool {found['pool']}")
-        table(("version", "digest"), [(v["version"], v["digest"]) for v in found["versions"]])
+        show_version(found)
 
 
 @model.command(

@@ -5,7 +5,7 @@ Services act on a `Change` and never commit; `ControlPlane.change` does, and pub
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -79,12 +79,37 @@ def write_change(
     """
 
     def transaction(session: Session) -> tuple[T, bool]:
-        state = session.scalars(select(StateRow).where(StateRow.id == 1).with_for_update()).one()
-        change = Change(session, state, actor, request_id, datetime.now(UTC))
+        change = _turn(session, actor, request_id)
         result = verb(change)
         if change.changed:
-            state.version += 1
-            state.changed_at = change.at
+            change.state.version += 1
+            change.state.changed_at = change.at
         return result, change.changed
 
     return database.write(transaction)
+
+
+def rehearse_change(database: Database, actor: str, request_id: str, verb: Callable[[Change], T]) -> T:
+    """Run `verb` as `write_change` does, with every check, and roll it back; its result, as it would have been."""
+
+    def transaction(session: Session) -> NoReturn:
+        raise _Rehearsed(verb(_turn(session, actor, request_id)))
+
+    try:
+        database.write(transaction)
+    except _Rehearsed as done:
+        result: T = done.result
+        return result
+
+
+class _Rehearsed(Exception):
+    """Ends a transaction that must not be committed."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
+
+
+def _turn(session: Session, actor: str, request_id: str) -> Change:
+    state = session.scalars(select(StateRow).where(StateRow.id == 1).with_for_update()).one()
+    return Change(session, state, actor, request_id, datetime.now(UTC))

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from gateway.controlplane.access.policy import seed_policy
 from gateway.controlplane.access.seed import read_seed
-from gateway.controlplane.change import SETTINGS_ACTOR, Change, write_change
+from gateway.controlplane.change import SETTINGS_ACTOR, Change, rehearse_change, write_change
 from gateway.controlplane.edge.caller import Caller
 from gateway.controlplane.registry.pools import declare_pools
 from gateway.controlplane.snapshots.publisher import LOOK_EVERY_S, Publisher
@@ -134,6 +134,10 @@ class ControlPlane:
                 # The change is made; the background look publishes it once the database answers again.
                 log.warning("a change waits to be published: %s", error.detail)
         return result
+
+    def rehearse(self, caller: Caller, verb: Callable[[Change], T]) -> T:
+        """Run `verb` as the caller's change would be, and undo it."""
+        return rehearse_change(self.database, caller.principal, caller.request_id, verb)
 
     @property
     def database_answers(self) -> bool:

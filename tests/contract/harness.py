@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import httpx
 
-from gateway.cli.artefacts import read_model_folder
+from gateway.cli.registering.folder import read_model_folder
 from loadtests.processes import free_port
 from tests.patience import PATIENT_S
 

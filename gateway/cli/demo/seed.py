@@ -8,10 +8,11 @@ from typing import Any
 
 import httpx
 
-from gateway.cli.artefacts import read_model_folder
 from gateway.cli.client import Control, NotFound
 from gateway.cli.demo.ports import Ports
 from gateway.cli.output import Refused
+from gateway.cli.registering.command import registration
+from gateway.cli.registering.folder import read_model_folder
 
 TEAM = "vision"
 POOL = "demo"
@@ -49,10 +50,9 @@ def seed(control: Control, model_repository: Path, pool: dict[str, object], besi
     _put(control, f"/api/v1/pools/{POOL}", pool)
     for model in (MODEL, *beside):
         folder = read_model_folder(model_repository / model)
-        versions = [
-            {"version": version, "digest": digest} for version, digest in sorted(folder.digests.items())
-        ]
-        _put(control, f"/api/v1/models/{model}", {"team": TEAM, "pool": POOL, "versions": versions})
+        known, _ = control.standing(f"/api/v1/models/{model}")
+        body = registration(control, folder, known)
+        _put(control, f"/api/v1/models/{model}", {"team": TEAM, "pool": POOL, **body})
     for name, model in [*((alias, MODEL) for alias in ALIASES), *zip(beside, beside, strict=True)]:
         targets = [{"model": model, "version": 1, "weight": 10_000}]
         _put(

@@ -50,6 +50,10 @@ Force = Annotated[
         description="Although it is still called: its callers are cut off, and named in the audit. Takes a reason."
     ),
 ]
+DryRun = Annotated[
+    bool,
+    QueryParameter(description="Check all of it and answer what would stand then; change nothing."),
+]
 Accept = Annotated[str, HeaderParameter(name="Accept")]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 

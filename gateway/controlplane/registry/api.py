@@ -1,26 +1,46 @@
 """Routes of models and pools."""
 
+from typing import Annotated
+
 from litestar import Response, delete, get, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
+from gateway.artefacts.record import Risk
 from gateway.controlplane.change import Change
-from gateway.controlplane.edge.api import Force, IfMatch, IfNoneMatch, ReasonQuery, tagged
+from gateway.controlplane.edge.api import DryRun, Force, IfMatch, IfNoneMatch, ReasonQuery, tagged
 from gateway.controlplane.edge.caller import Caller
 from gateway.controlplane.edge.preconditions import Preconditions
 from gateway.controlplane.plane import ControlPlane
-from gateway.controlplane.registry import models, pools
-from gateway.controlplane.registry.schemas import ModelList, ModelView, PoolList, PoolView, PutModel, PutPool
+from gateway.controlplane.registry import models, pools, views
+from gateway.controlplane.registry.schemas import (
+    ModelList,
+    ModelView,
+    PoolList,
+    PoolView,
+    PutModel,
+    PutPool,
+    VersionRecordView,
+)
 
 MODELS = ["models"]
 POOLS = ["pools"]
 
 
 @get("/models", tags=MODELS, sync_to_thread=True)
-def list_models(caller: NamedDependency[Caller], control: NamedDependency[ControlPlane]) -> ModelList:
+def list_models(
+    caller: NamedDependency[Caller],
+    control: NamedDependency[ControlPlane],
+    team: FromQuery[str | None] = None,
+    risk: FromQuery[Risk | None] = None,
+    licence: FromQuery[str | None] = None,
+    text: Annotated[
+        str | None, QueryParameter(name="q", description="Part of the name, the description, or a person's.")
+    ] = None,
+) -> ModelList:
     """The models that the caller may see."""
     with control.read() as session:
-        return models.list_models(session, caller)
+        return views.list_models(session, caller, team=team, risk=risk, licence=licence, text=text)
 
 
 @get("/models/{model:str}", tags=MODELS, sync_to_thread=True)
@@ -29,7 +49,7 @@ def show_model(
 ) -> Response[ModelView]:
     """One model with its versions, and its ETag."""
     with control.read() as session:
-        return tagged(models.show_model(session, caller, model))
+        return tagged(views.show_model(session, caller, model))
 
 
 @put("/models/{model:str}", tags=MODELS, sync_to_thread=True)
@@ -40,14 +60,31 @@ def put_model(
     control: NamedDependency[ControlPlane],
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
+    dry_run: DryRun = False,
 ) -> Response[ModelView]:
-    """Register a model or add versions; versions that are not named stay. Moving it to another pool needs If-Match."""
+    """Register a model, add versions, or say more of it; versions that are not named stay.
+
+    Moving it to another pool and changing its description need If-Match."""
 
     def verb(change: Change) -> tuple[ModelView, bool]:
         return models.put_model(change, caller, model, data, Preconditions(if_match, if_none_match))
 
+    if dry_run:
+        return Response(control.rehearse(caller, verb)[0])
     view, created = control.change(caller, verb)
     return tagged(view, created=created)
+
+
+@get("/models/{model:str}/versions/{version:int}", tags=MODELS, sync_to_thread=True)
+def show_version(
+    model: FromPath[str],
+    version: FromPath[int],
+    caller: NamedDependency[Caller],
+    control: NamedDependency[ControlPlane],
+) -> Response[VersionRecordView]:
+    """All that is known of one version, with the model's ETag."""
+    with control.read() as session:
+        return tagged(views.show_version(session, caller, model, version))
 
 
 @delete("/models/{model:str}/versions/{version:int}", tags=MODELS, sync_to_thread=True)
@@ -119,4 +156,14 @@ def delete_pool(
     control.change(caller, verb)
 
 
-ROUTES = [list_models, show_model, put_model, remove_version, list_pools, show_pool, put_pool, delete_pool]
+ROUTES = [
+    list_models,
+    show_model,
+    put_model,
+    show_version,
+    remove_version,
+    list_pools,
+    show_pool,
+    put_pool,
+    delete_pool,
+]

@@ -4,6 +4,8 @@ The second lets a team that moves its own traffic bring its own models; seeing o
 or `read` on `@models`.
 """
 
+from collections.abc import Mapping
+
 from sqlalchemy.orm import Session
 
 from gateway.controlplane import owned
@@ -12,9 +14,11 @@ from gateway.controlplane.deprecations.retirement import retire
 from gateway.controlplane.deprecations.subject import VersionSubject
 from gateway.controlplane.edge.caller import Caller
 from gateway.controlplane.edge.preconditions import Preconditions
-from gateway.controlplane.registry import store
-from gateway.controlplane.registry.schemas import ModelList, ModelView, PutModel, VersionView
-from gateway.db.models import ModelRow, PoolRow, VersionRow
+from gateway.controlplane.registry import records, store
+from gateway.controlplane.registry.lineage import circles
+from gateway.controlplane.registry.schemas import ModelView, PutModel
+from gateway.controlplane.registry.views import model_view, ordered
+from gateway.db.models import ModelRow, PoolRow, RecordRow, VersionRow
 from gateway.errors import GatewayError, Kind, unprocessable
 from gateway.snapshot.document import ModelEntry
 from gateway.snapshot.problems import model_problems
@@ -23,22 +27,13 @@ from gateway.types import NAME
 _REFUSED = "The model cannot be registered"
 
 
-def list_models(session: Session, caller: Caller) -> ModelList:
-    """The models that the caller may see."""
-    return ModelList([_view(row) for row in store.models(session) if owned.may_see_model(caller, row)])
-
-
-def show_model(session: Session, caller: Caller, name: str) -> ModelView:
-    """One model. Raises NOT_FOUND also for one that the caller may not see."""
-    return _view(owned.seen_model(session, caller, name))
-
-
 def put_model(
     change: Change, caller: Caller, name: str, body: PutModel, preconditions: Preconditions
 ) -> tuple[ModelView, bool]:
-    """Register a model or add versions; and whether it is new.
+    """Register a model, add versions, or say more of it; and whether it is new.
 
-    Adding versions overwrites nothing and needs no If-Match; moving the model to another team or pool does.
+    Adding versions and what is not known yet overwrites nothing and needs no If-Match; moving the model to another team
+    or pool, and saying something else of it, does.
     """
     row = change.session.get(ModelRow, name) if NAME.fullmatch(name) else None
     if row is not None and not owned.may_see_model(caller, row):
@@ -59,23 +54,36 @@ def put_model(
     if row is None and change.session.get(ModelRow, name) is not None:
         raise GatewayError(Kind.CONFLICT, f"The name {name} is taken by a model of another team.")
     fresh = _fresh_versions(row, body)
-    _check(change.session, ModelEntry(name, team, pool, (*_numbers(row), *(each.version for each in fresh))))
+    standing = store.records(change.session, name) if row is not None else {}
+    recorded = records.new_records(name, standing, body)
+    entry = ModelEntry(name, team, pool, (*_numbers(row), *(each.version for each in fresh)))
+    _check(change.session, entry, [*records.body_problems(body), *circles(change.session, name, recorded)])
     moved = row is not None and (team, pool) != (row.team, row.pool)
-    preconditions.check(row.revision if row else None, f"Model {name}", required=moved)
-    if row is not None and not moved and not fresh:
-        return _view(row), False
-    before = _plain(row)
+    said = records.description_of(row) if row is not None else None
+    description = records.canonical(body.description)
+    described = description is not None and description != said
+    overwrites = moved or (described and said is not None)
+    preconditions.check(row.revision if row else None, f"Model {name}", required=overwrites)
+    if row is not None and not (moved or fresh or recorded or described):
+        return model_view(change.session, caller, row), False
+    before = _plain(row, standing)
     created = row is None
     if row is None:
         row = ModelRow(name=name, revision=0, versions=[])
         change.session.add(row)
     row.team, row.pool = team, pool
+    if described and description is not None:
+        records.describe(row, description)
     row.versions += fresh
     for version in fresh:
         version.created_at, version.created_by = change.at, change.actor
     change.revise(row)
-    change.record("model.register", f"model:{name}", before, _plain(row), body.reason)
-    return _view(row), created
+    if recorded:
+        records.write_records(change, name, standing, recorded)
+        records.judge_signatures(change.session, name)
+    after = _plain(row, store.records(change.session, name))
+    change.record("model.register", f"model:{name}", before, after, body.reason)
+    return model_view(change.session, caller, row), created
 
 
 def remove_version(
@@ -104,10 +112,13 @@ def remove_version(
         )
     preconditions.check(row.revision, f"Model {name}", required=False)
     told = retire(change, VersionSubject(name, version), force=force, reason=reason)
-    before = _plain(row)
+    before = _plain(row, store.records(change.session, name))
     row.versions.remove(found)
     change.revise(row)
-    change.record("model.remove-version", f"model:{name}", (before or {}) | told, _plain(row), reason)
+    change.session.expire_all()
+    records.judge_signatures(change.session, name)
+    after = _plain(row, store.records(change.session, name))
+    change.record("model.remove-version", f"model:{name}", (before or {}) | told, after, reason)
 
 
 def _fresh_versions(row: ModelRow | None, body: PutModel) -> list[VersionRow]:
@@ -128,10 +139,13 @@ def _fresh_versions(row: ModelRow | None, body: PutModel) -> list[VersionRow]:
     ]
 
 
-def _check(session: Session, entry: ModelEntry) -> None:
-    """Refuse what a snapshot would refuse, and a name that would put another team's alias in its shadow."""
+def _check(session: Session, entry: ModelEntry, problems: list[str]) -> None:
+    """Refuse what a snapshot would refuse, and a name that would put another team's alias in its shadow.
+
+    `problems` are those that were found before; all are told together.
+    """
     pool = session.get(PoolRow, entry.pool) if NAME.fullmatch(entry.pool) else None
-    problems = model_problems(entry, set() if pool is None else {pool.name})
+    problems = [*problems, *model_problems(entry, set() if pool is None else {pool.name})]
     owner = store.team_of_alias(session, entry.name) if NAME.fullmatch(entry.name) else None
     if owner is not None and owner != entry.team:
         problems.append(f"model {entry.name}: has the name of an alias that belongs to another team")
@@ -143,29 +157,16 @@ def _numbers(row: ModelRow | None) -> tuple[int, ...]:
     return tuple(each.version for each in row.versions) if row else ()
 
 
-def _plain(row: ModelRow | None) -> dict[str, object] | None:
+def _plain(row: ModelRow | None, recorded: Mapping[int, RecordRow]) -> dict[str, object] | None:
+    """The model as the audit keeps it. A version's digest stands for its files."""
     if row is None:
         return None
-    versions = [
-        {"version": each.version, "digest": each.digest} for each in sorted(row.versions, key=_number)
-    ]
-    return {"team": row.team, "pool": row.pool, "versions": versions}
-
-
-def _number(row: VersionRow) -> int:
-    return row.version
-
-
-def _view(row: ModelRow) -> ModelView:
-    return ModelView(
-        name=row.name,
-        team=row.team,
-        pool=row.pool,
-        versions=[
-            VersionView(each.version, each.digest, each.created_at, each.created_by)
-            for each in sorted(row.versions, key=_number)
-        ],
-        revision=row.revision,
-        updated_at=row.updated_at,
-        updated_by=row.updated_by,
-    )
+    versions: list[dict[str, object]] = []
+    for each in ordered(row):
+        found: dict[str, object] = {"version": each.version, "digest": each.digest}
+        record = recorded.get(each.version)
+        if record is not None:
+            known = {name: value for name, value in record.record.items() if name != "files"}
+            found |= {"record": known, "breaking": record.breaking}
+        versions.append(found)
+    return {"team": row.team, "pool": row.pool, "description": row.description, "versions": versions}

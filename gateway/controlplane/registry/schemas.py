@@ -5,43 +5,113 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gateway.artefacts.record import ModelDescription, Risk, VersionRecord
 from gateway.controlplane.fields import Digest, Reason
 
 Endpoints = Annotated[list[str], msgspec.Meta(max_length=256)]
 
 
 class VersionIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A version to register; its digest never changes afterwards."""
+    """A version to register; its digest never changes afterwards, nor does what is once known of it.
+
+    What is null in `record` is not known (yet), or stays as it is known.
+    """
 
     version: int
     digest: Digest
+    record: VersionRecord | None = None
 
 
 class PutModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Registers a model, or adds versions to it. `team` and `pool` are required for a new one."""
+    """Registers a model, or adds versions to it. `team` and `pool` are required for a new one.
+
+    A `description` replaces the one that stands; without one, that stays.
+    """
 
     team: str | None = None
     pool: str | None = None
+    description: ModelDescription | None = None
     versions: Annotated[list[VersionIn], msgspec.Meta(max_length=1000)] = msgspec.field(default_factory=list)
     reason: Reason | None = None
 
 
+class Breaking(msgspec.Struct, frozen=True):
+    """Earlier versions whose callers a version breaks, and by which differences of its signature."""
+
+    versions: list[int]
+    differences: list[str]
+
+
+class BrokenCaller(msgspec.Struct, frozen=True):
+    """Who called earlier versions within the last days, by name or through an alias that sends traffic there."""
+
+    principal: str
+    calls: int
+    last_at: datetime
+    aliases: list[str]
+
+
 class VersionView(msgspec.Struct, frozen=True):
-    """A registered version."""
+    """A registered version. `recorded`: more is known of it than its digest.
+
+    `callers` are those that it would break; null where that is not for the caller to know.
+    """
 
     version: int
     digest: str
     created_at: datetime
     created_by: str
+    recorded: bool
+    breaking: list[Breaking]
+    callers: list[BrokenCaller] | None
 
 
 class ModelView(msgspec.Struct, frozen=True):
-    """A model with its versions, lowest first."""
+    """A model with its versions, lowest first. `description` is null where nobody gave one."""
 
     name: str
     team: str
     pool: str
+    description: ModelDescription | None
     versions: list[VersionView]
+    revision: int
+    updated_at: datetime
+    updated_by: str
+
+
+class VersionRecordView(msgspec.Struct, frozen=True):
+    """All that is known of one version. `record` is null where nobody gave one; `revision` is the model's."""
+
+    model: str
+    team: str
+    pool: str
+    description: ModelDescription | None
+    version: VersionView
+    record: VersionRecord | None
+    recorded_at: datetime | None
+    recorded_by: str | None
+    revision: int
+
+
+class VersionLine(msgspec.Struct, frozen=True):
+    """A version in a list. `breaks`: its signature breaks callers of an earlier version."""
+
+    version: int
+    digest: str
+    created_at: datetime
+    created_by: str
+    breaks: bool
+
+
+class ModelLine(msgspec.Struct, frozen=True):
+    """A model in a list, with its versions, lowest first."""
+
+    name: str
+    team: str
+    pool: str
+    risk: Risk
+    licence: str | None
+    versions: list[VersionLine]
     revision: int
     updated_at: datetime
     updated_by: str
@@ -50,7 +120,7 @@ class ModelView(msgspec.Struct, frozen=True):
 class ModelList(msgspec.Struct, frozen=True):
     """The models that the caller may see, by name."""
 
-    models: list[ModelView]
+    models: list[ModelLine]
 
 
 class PutPool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

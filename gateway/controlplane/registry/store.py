@@ -1,17 +1,24 @@
-"""Queries on models, versions and pools."""
+"""Queries on models, versions, their records, and pools."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from gateway.db.models import AliasRow, ModelRow, PoolRow
+from gateway.db.models import AliasRow, BaseRow, ModelRow, PoolRow, RecordRow, TargetRow, UsageRow
 from gateway.snapshot.document import ModelEntry, PoolEntry
 
 
-def models(session: Session) -> Sequence[ModelRow]:
-    """All models, by name."""
-    return session.scalars(select(ModelRow).order_by(ModelRow.name)).all()
+def models(
+    session: Session, *, team: str | None = None, risk: str | None = None, licence: str | None = None
+) -> Sequence[ModelRow]:
+    """All models, or those of a team, a risk or a licence, by name."""
+    query = select(ModelRow).order_by(ModelRow.name)
+    for column, wanted in ((ModelRow.team, team), (ModelRow.risk, risk), (ModelRow.licence, licence)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return session.scalars(query).all()
 
 
 def models_named(session: Session, names: Iterable[str]) -> Sequence[ModelRow]:
@@ -32,6 +39,53 @@ def models_in_pool(session: Session, pool: str) -> Sequence[str]:
 def team_of_alias(session: Session, name: str) -> str | None:
     """The team of the alias of that name, if there is one."""
     return session.scalar(select(AliasRow.team).where(AliasRow.name == name))
+
+
+def records(session: Session, model: str) -> dict[int, RecordRow]:
+    """The records of a model's versions, by version."""
+    query = select(RecordRow).where(RecordRow.model == model).order_by(RecordRow.version)
+    return {row.version: row for row in session.scalars(query)}
+
+
+def breaking_versions(session: Session) -> set[tuple[str, int]]:
+    """The model and the number of each version whose signature breaks callers of an earlier one."""
+    query = select(RecordRow.model, RecordRow.version).where(RecordRow.breaks)
+    return {(model, version) for model, version in session.execute(query)}
+
+
+def set_bases(session: Session, model: str, version: int, rows: Iterable[BaseRow]) -> None:
+    """Replace what a version is recorded to be made from."""
+    session.execute(delete(BaseRow).where(BaseRow.model == model, BaseRow.version == version))
+    session.add_all(rows)
+
+
+def bases(session: Session, model: str, version: int | None) -> Sequence[BaseRow]:
+    """What a version was made from, or with None, all of the model's versions."""
+    query = select(BaseRow).where(BaseRow.model == model).order_by(BaseRow.version, BaseRow.base)
+    if version is not None:
+        query = query.where(BaseRow.version == version)
+    return session.scalars(query).all()
+
+
+def targets_of_model(session: Session, model: str) -> Sequence[tuple[str, int]]:
+    """The aliases that have versions of the model as targets, and which."""
+    query = select(TargetRow.alias, TargetRow.version).where(TargetRow.model == model).distinct()
+    return [(alias, version) for alias, version in session.execute(query)]
+
+
+def calls_of_model(
+    session: Session, model: str, since: datetime
+) -> Sequence[tuple[str, str, int, int, int, datetime]]:
+    """Who called the model since then: principal, alias, version, calls, those that named the version, the last one."""
+    groups = (UsageRow.principal, UsageRow.alias, UsageRow.version)
+    calls = UsageRow.requests + UsageRow.limited + UsageRow.gone
+    sums = [cast(func.sum(count), BigInteger) for count in (calls, UsageRow.pinned)]
+    query = (
+        select(*groups, *sums, func.max(UsageRow.last_at))
+        .where(UsageRow.model == model, UsageRow.day >= since.date(), UsageRow.last_at >= since)
+        .group_by(*groups)
+    )
+    return [tuple(row) for row in session.execute(query)]
 
 
 def model_entry(row: ModelRow) -> ModelEntry:

@@ -5,7 +5,7 @@ from gateway.db.models.aliases import AdapterRow, AliasRow, RevisionRow, TargetR
 from gateway.db.models.audit import AuditRow
 from gateway.db.models.deprecations import DeprecationNoteRow, DeprecationRow
 from gateway.db.models.quotas import QuotaRow
-from gateway.db.models.registry import ModelRow, PoolRow, VersionRow
+from gateway.db.models.registry import BaseRow, ModelRow, PoolRow, RecordRow, VersionRow
 from gateway.db.models.samples import SampleDeletionRow, SamplingRow
 from gateway.db.models.table import Revised, StateRow, Table
 from gateway.db.models.workers import UsageRow, WorkerRow
@@ -14,6 +14,7 @@ __all__ = [
     "AdapterRow",
     "AliasRow",
     "AuditRow",
+    "BaseRow",
     "DeprecationNoteRow",
     "DeprecationRow",
     "GrantRow",
@@ -21,6 +22,7 @@ __all__ = [
     "ModelRow",
     "PoolRow",
     "QuotaRow",
+    "RecordRow",
     "Revised",
     "RevisionRow",
     "RoleRow",

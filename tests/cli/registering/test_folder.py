@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.artefacts import read_model_folder, version_digest
+from gateway.artefacts.files import version_files
 from gateway.cli.output import Refused
+from gateway.cli.registering.folder import read_model_folder
 
-DIGITS = Path(__file__).parents[2] / "model_repository" / "digits"
+DIGITS = Path(__file__).parents[3] / "model_repository" / "digits"
 
 
 @pytest.fixture
@@ -31,13 +32,13 @@ def test_the_versions_are_the_numbered_folders(digits: Path) -> None:
 
 def test_the_digest_is_of_paths_and_contents_alone(digits: Path) -> None:
     """Dates, modes and empty folders do not count; a byte, a name or another cut between files does."""
-    before = version_digest(digits / "1")
+    before = version_files(digits / "1").digest
     os.utime(digits / "1" / "model.onnx", (0, 0))
     (digits / "1" / "model.onnx").chmod(0o600)
     (digits / "1" / "empty").mkdir()
-    assert version_digest(digits / "1") == before
+    assert version_files(digits / "1").digest == before
     (digits / "1" / "model.onnx").rename(digits / "1" / "other.onnx")
-    assert version_digest(digits / "1") != before
+    assert version_files(digits / "1").digest != before
 
 
 def test_files_cannot_be_cut_anew_under_one_digest(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_files_cannot_be_cut_anew_under_one_digest(tmp_path: Path) -> None:
         folder.mkdir()
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        seen.add(version_digest(folder))
+        seen.add(version_files(folder).digest)
     assert len(seen) == 3
 
 

@@ -1,0 +1,1 @@
+"""What `maas model register` reads: a model's folder, the file that describes it, its configuration and its graphs."""
