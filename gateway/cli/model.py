@@ -8,6 +8,7 @@ from gateway.artefacts.record import Risk
 from gateway.cli import arguments
 from gateway.cli.arguments import ModelSpec, TargetSpec
 from gateway.cli.client import Control
+from gateway.cli.lineage import lineage
 from gateway.cli.model_record import show_model, show_version
 from gateway.cli.output import (
     confirm,
@@ -27,6 +28,7 @@ def model() -> None:
 
 
 model.add_command(register)
+model.add_command(lineage)
 
 
 @model.command("list")

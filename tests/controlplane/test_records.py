@@ -274,3 +274,41 @@ def test_circles_are_refused_with_their_way(plane: Running) -> None:
     assert put(plane, two, version(1, **made_from(two))).status_code == 422
     put(plane, two, version(1, **made_from("somebody/else"))).raise_for_status()
     put(plane, two, version(2, **made_from(f"{two}@1", f"{one}@1"))).raise_for_status()
+
+
+def test_lineage_is_a_graph_of_ancestors_and_descendants(plane: Running) -> None:
+    """At any distance, on both sides; what is elsewhere by name; and not what the caller may not see."""
+    one, two, three, hidden = (plane.fresh("model") for _ in range(4))
+
+    def made_from(*bases: tuple[str, str]) -> dict[str, Any]:
+        return {"base_models": [{"model": name, "relation": relation} for name, relation in bases]}
+
+    put(plane, one, version(1, **made_from(("org/base", "fine-tune")))).raise_for_status()
+    put(
+        plane, two, version(1, **made_from((f"{one}@1", "ensemble"), (f"{one}@7", "other")))
+    ).raise_for_status()
+    put(plane, three, version(4, **made_from((two, "distillation")))).raise_for_status()
+    secret = version(1, **made_from((f"{two}@1", "adapter")))
+    body = {"team": "fraud", "pool": "declared", "versions": [secret]}
+    plane.admin.put(f"/api/v1/models/{hidden}", json=body).raise_for_status()
+    found = plane.lead.get(f"/api/v1/models/{two}/versions/1/lineage").json()
+    edges = {(each["base"], each["made"], each["relation"]) for each in found["edges"]}
+    assert edges == {
+        ("org/base", f"{one}@1", "fine-tune"),
+        (f"{one}@1", f"{two}@1", "ensemble"),
+        (f"{one}@7", f"{two}@1", "other"),
+        (f"{two}@1", f"{three}@4", "distillation"),
+    }
+    registered = {each["name"]: each["registered"] for each in found["nodes"]}
+    assert registered == {
+        f"{two}@1": True,
+        f"{one}@1": True,
+        "org/base": False,
+        f"{one}@7": False,
+        f"{three}@4": True,
+    }
+    assert (found["of"], found["complete"]) == ([f"{two}@1"], True)
+    all_of = plane.admin.get(f"/api/v1/models/{two}/lineage").json()
+    assert f"{hidden}@1" in [each["made"] for each in all_of["edges"]]
+    assert plane.lead.get(f"/api/v1/models/{hidden}/lineage").status_code == 404
+    assert plane.lead.get(f"/api/v1/models/{two}/versions/9/lineage").status_code == 404

@@ -99,7 +99,7 @@ def _check(folder: "ModelFolder", standing: Mapping[int, Known]) -> None:
                 f"so give the new files a new number"
             )
     if differences:
-        raise Refused(f"model {folder.name} contradicts itself: {'; '.join(differences)}")
+        raise Refused(f"model {folder.name} cannot be registered: {'; '.join(differences)}")
 
 
 def _kept_signature(control: Control, model: str, number: int, version: "FoundVersion") -> VersionRecord:

@@ -19,7 +19,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 class FoundVersion(msgspec.Struct, frozen=True):
-    """A version: its digest, its record, and where configuration, graph and declaration disagree about it."""
+    """A version: its digest, its record, and what speaks against it: a graph that is none, or one that disagrees."""
 
     digest: str
     record: VersionRecord
@@ -81,14 +81,19 @@ def _read(folder: Path) -> ModelFolder:
 def _read_version(folder: Path, config: ConfigFile, said: ModelFile | None) -> FoundVersion:
     found = version_files(folder)
     origin = said.origin(int(folder.name)) if said else Origin()
-    graph = _graph(folder, found, config)
+    graph, faults = None, []
+    try:
+        graph = _graph(folder, found, config)
+    except ArtefactRefused as error:
+        # Of a version that is registered already, other files are the news.
+        faults = [str(error)]
     known = {name: getattr(origin, name) for name in Origin.__struct_fields__}
     known |= {
         "signature": agreed_signature(origin, config, graph),
         "base_models": all_bases(origin, config),
         "files": [RecordedFile(each.path, each.size_bytes, each.digest) for each in found.files],
     }
-    return FoundVersion(found.digest, VersionRecord(**known), disagreeing(origin, config, graph))
+    return FoundVersion(found.digest, VersionRecord(**known), faults + disagreeing(origin, config, graph))
 
 
 def _graph(folder: Path, found: VersionFiles, config: ConfigFile) -> Graph | None:

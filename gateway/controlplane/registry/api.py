@@ -12,8 +12,9 @@ from gateway.controlplane.edge.api import DryRun, Force, IfMatch, IfNoneMatch, R
 from gateway.controlplane.edge.caller import Caller
 from gateway.controlplane.edge.preconditions import Preconditions
 from gateway.controlplane.plane import ControlPlane
-from gateway.controlplane.registry import models, pools, views
+from gateway.controlplane.registry import graph, models, pools, views
 from gateway.controlplane.registry.schemas import (
+    LineageView,
     ModelList,
     ModelView,
     PoolList,
@@ -85,6 +86,27 @@ def show_version(
     """All that is known of one version, with the model's ETag."""
     with control.read() as session:
         return tagged(views.show_version(session, caller, model, version))
+
+
+@get("/models/{model:str}/lineage", tags=MODELS, sync_to_thread=True)
+def show_model_lineage(
+    model: FromPath[str], caller: NamedDependency[Caller], control: NamedDependency[ControlPlane]
+) -> LineageView:
+    """What a model's versions were made from, and what was made from them."""
+    with control.read() as session:
+        return graph.lineage(session, caller, model, None)
+
+
+@get("/models/{model:str}/versions/{version:int}/lineage", tags=MODELS, sync_to_thread=True)
+def show_version_lineage(
+    model: FromPath[str],
+    version: FromPath[int],
+    caller: NamedDependency[Caller],
+    control: NamedDependency[ControlPlane],
+) -> LineageView:
+    """What a version was made from, and what was made from it."""
+    with control.read() as session:
+        return graph.lineage(session, caller, model, version)
 
 
 @delete("/models/{model:str}/versions/{version:int}", tags=MODELS, sync_to_thread=True)
@@ -161,6 +183,8 @@ ROUTES = [
     show_model,
     put_model,
     show_version,
+    show_model_lineage,
+    show_version_lineage,
     remove_version,
     list_pools,
     show_pool,

@@ -10,7 +10,7 @@ from gateway.controlplane.registry import store
 from gateway.db.models import BaseRow
 from gateway.types import MAX_VERSION, NAME
 
-_MOST_NODES = 10_000
+MOST_NODES = 10_000
 """As many are looked at for a circle; a graph of more has none that anybody could follow."""
 
 
@@ -71,7 +71,7 @@ def _way_back(
     """The names on a way from `start` along base models back to it, None where there is none."""
     ways = [[start]]
     seen = {start}
-    while ways and len(seen) < _MOST_NODES:
+    while ways and len(seen) < MOST_NODES:
         way = ways.pop()
         for base in _bases(session, way[-1], model, fresh):
             if base == start or (base.model == start.model and base.version is None):

@@ -1,7 +1,7 @@
 """What is recorded of versions: only ever added to, for what is once known of a version identifies it."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from sqlalchemy.orm import Session
@@ -109,7 +109,7 @@ def judge_signatures(session: Session, name: str) -> None:
             alike.setdefault(msgspec.json.encode(signature), (signature, []))[1].append(version)
     for version, row in rows.items():
         now = signatures[version]
-        found = [] if now is None else list(_broken(now, version, alike.values()))
+        found = [] if now is None else _broken(now, version, alike.values())
         if row.breaking != found:
             row.breaking, row.breaks = found, bool(found)
     session.flush()
@@ -117,12 +117,17 @@ def judge_signatures(session: Session, name: str) -> None:
 
 def _broken(
     now: Signature, version: int, alike: Iterable[tuple[Signature, list[int]]]
-) -> Iterator[dict[str, object]]:
+) -> list[dict[str, object]]:
+    by_differences: dict[tuple[str, ...], list[int]] = {}
     for then, versions in alike:
         earlier = versions[: bisect_left(versions, version)]
         differences = breaking_differences(then, now) if earlier and then != now else []
         if differences:
-            yield {"versions": earlier, "differences": differences}
+            by_differences.setdefault(tuple(differences), []).extend(earlier)
+    return [
+        {"versions": sorted(versions), "differences": list(differences)}
+        for differences, versions in by_differences.items()
+    ]
 
 
 def _signature(row: RecordRow) -> Signature | None:

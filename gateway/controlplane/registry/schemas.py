@@ -93,6 +93,32 @@ class VersionRecordView(msgspec.Struct, frozen=True):
     revision: int
 
 
+class NodeView(msgspec.Struct, frozen=True):
+    """A version, a model whichever its version, or something elsewhere (`model` null). `registered`: it is here to be seen."""
+
+    name: str
+    model: str | None
+    version: int | None
+    registered: bool
+
+
+class EdgeView(msgspec.Struct, frozen=True):
+    """`made` was made from `base`; both are names of nodes."""
+
+    base: str
+    made: str
+    relation: str
+
+
+class LineageView(msgspec.Struct, frozen=True):
+    """All that the versions `of` were made from, and all that was made from them. Not `complete`: there is more."""
+
+    of: list[str]
+    nodes: list[NodeView]
+    edges: list[EdgeView]
+    complete: bool
+
+
 class VersionLine(msgspec.Struct, frozen=True):
     """A version in a list. `breaks`: its signature breaks callers of an earlier version."""
 

@@ -67,6 +67,14 @@ def bases(session: Session, model: str, version: int | None) -> Sequence[BaseRow
     return session.scalars(query).all()
 
 
+def made_from(session: Session, model: str, version: int) -> Sequence[BaseRow]:
+    """What was made from a version, or from its model whichever the version."""
+    which = (BaseRow.base_model == model) & (
+        (BaseRow.base_version == version) | BaseRow.base_version.is_(None)
+    )
+    return session.scalars(select(BaseRow).where(which).order_by(BaseRow.model, BaseRow.version)).all()
+
+
 def targets_of_model(session: Session, model: str) -> Sequence[tuple[str, int]]:
     """The aliases that have versions of the model as targets, and which."""
     query = select(TargetRow.alias, TargetRow.version).where(TargetRow.model == model).distinct()

@@ -156,6 +156,20 @@ def test_a_breaking_change_is_told_with_its_callers(run: Maas, ask: Ask, model: 
     assert "1 2!" in run("model", "list", "--text", name).stdout
 
 
+def test_an_ensemble_is_shown_with_what_it_is_made_of(run: Maas, ask: Ask) -> None:
+    """Its steps are found in its configuration; from a step one sees what it is part of."""
+    for name in ("digits", "digits-names", "digits-label"):
+        assert run("model", "register", REPOSITORY / name, *VISION).exit_code == 0
+    text = run("model", "lineage", "digits-label@1").stdout
+    assert "digits@2 (ensemble)" in text
+    assert "digits-names@1 (ensemble)" in text
+    assert "part of: nothing that is known" in text
+    text = run("model", "lineage", "digits").stdout
+    assert "digits-label@1 (ensemble)" in text
+    edges = ask("model", "lineage", "digits-label")["edges"]
+    assert sorted(each["base"] for each in edges) == ["digits-names@1", "digits@2"]
+
+
 def test_what_others_wrote_steers_no_terminal(run: Maas, model: Path) -> None:
     """Turned and marked up text is shown as text."""
     replace(model / "model.yaml", "risk: Low", 'risk: Low\n# \nintended_use: "a\\u202eb [red]c[/red]"')
