@@ -75,6 +75,14 @@ class SampleReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deletions_done: Count | None = None
 
 
+class ChangedFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A version whose files on a worker's host are not those that it is registered with, and why that is said."""
+
+    model: Text
+    version: Count
+    why: Detail
+
+
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state of one worker. `started_at` and the uses of keys are Unix seconds.
 
@@ -97,6 +105,9 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usage: UsageBatch | None = None
     samples: SampleReport | None = None
     quota_workers: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    changed_files: Annotated[list[ChangedFiles], msgspec.Meta(max_length=1000)] = msgspec.field(
+        default_factory=list
+    )
 
 
 class SampleDeletion(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 import socket
+from collections.abc import Iterable
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,19 @@ from gateway.sampling.sampler import Sampler
 from gateway.secret import Pseudonyms
 from gateway.settings import Settings, SettingsError
 from gateway.snapshot.compile import Snapshot
+from gateway.snapshot.document import ModelEntry, SnapshotDocument
+from gateway.snapshot.store import SnapshotStore
 from gateway.supervisor.loads import OwnLoads
 from gateway.supervisor.member import Member
 from gateway.supervisor.messages import Leave
 from gateway.supervisor.orphans import until_taken_over
 from gateway.supervisor.pins import PinTable
 from gateway.types import Target
-from gateway.upstream.pools import UpstreamPool
 from gateway.upstream.tensors import VersionTensors, ask_tensors
 
 if TYPE_CHECKING:
     from gateway.templates import ChatTemplates
+    from gateway.upstream.embedded_pool import EmbeddedPool
 
 log = logging.getLogger(__package__)
 
@@ -102,7 +105,10 @@ def open_worker(
 ) -> Worker:
     """A worker with all its parts, not started."""
     samples, masking = partial(_sampler, settings, secret), LoggedText(Pseudonyms(secret))
-    worker = Worker(settings, secret, _embedded(settings), number, samples, loads, masking, pins)
+    embedded = _embedded(settings)
+    worker = Worker(settings, secret, embedded, number, samples, loads, masking, pins)
+    if embedded is not None:
+        worker.plane.on_activate(lambda snapshot: embedded.hold(_digests(snapshot.models.values())))
     worker.plane.render = _render
     worker.plane.on_activate(_prepare_templates)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, worker.access_log.reopen)
@@ -124,7 +130,7 @@ async def _serve(worker: Worker, leaving: asyncio.Future[Leave]) -> None:
     await worker.stop(how.notice_s, handing_over=how.handing_over)
 
 
-def _embedded(settings: Settings) -> UpstreamPool | None:
+def _embedded(settings: Settings) -> "EmbeddedPool | None":
     """The embedded engine, where the settings name a model repository for it."""
     folder = settings.embedded.model_repository
     if folder is None:
@@ -140,10 +146,22 @@ def _embedded(settings: Settings) -> UpstreamPool | None:
     if not folder.is_dir():
         raise SettingsError([f"embedded.model_repository: {folder} is no folder"])
     engine = EmbeddedEngine(folder, python_models=settings.embedded.python_models)
-    engine.load()
+    engine.load(_digests(_known_models(settings)))
     for (model, version), reason in sorted(engine.failures().items()):
         log.error("the embedded engine did not load %s@%d: %s", model, version, reason)
     return EmbeddedPool(engine, settings.embedded.threads)
+
+
+def _known_models(settings: Settings) -> Iterable[ModelEntry]:
+    """The models of the last good snapshot: code that nobody registered must not run before the first one comes."""
+    for _, document in SnapshotStore(settings.data_dir / "snapshots").candidates():
+        if isinstance(document, SnapshotDocument):
+            return document.models
+    return ()
+
+
+def _digests(models: Iterable[ModelEntry]) -> dict[tuple[str, int], str]:
+    return {version: digest for model in models for version, digest in model.digest_of().items()}
 
 
 @cache

@@ -31,7 +31,7 @@ def show_model(found: Shown) -> None:
         empty="It has no versions.",
     )
     for version in found["versions"]:
-        for line in breaking_words(found["name"], version):
+        for line in (*_changed(found["name"], version), *breaking_words(found["name"], version)):
             say(line)
 
 
@@ -41,12 +41,20 @@ def show_version(found: Shown) -> None:
     say(f"{found['model']}@{version['version']} of team {found['team']}, served by pool {found['pool']}")
     say(f"digest: {version['digest']}")
     say(f"registered: {moment(version['created_at'])} by {version['created_by']}")
-    for line in breaking_words(found["model"], version):
+    for line in (*_changed(found["model"], version), *breaking_words(found["model"], version)):
         say(line)
     _description(found["description"])
     _signature(record.get("signature"))
     _origin(record)
     _rows("files", record.get("files"), ("path", "size_bytes", "digest"))
+
+
+def _changed(model: str, version: Shown) -> list[str]:
+    hosts = ", ".join(version["changed_at"])
+    words = (
+        f"{model}@{version['version']} has other files than were registered, at {hosts}: see `maas doctor`"
+    )
+    return [words] if hosts else []
 
 
 def _description(said: Shown | None) -> None:

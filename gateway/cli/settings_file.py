@@ -60,6 +60,9 @@ _MEANING = {
     "upstream.idle_connection_s": "An idle connection is closed after so long.",
     "upstream.max_reply_header_bytes": "All header fields of a reply together.",
     "upstream.max_message_bytes": "A reply over gRPC, which is held whole.",
+    "upstream.model_repository": "Where this host sees the folder that the Triton servers load from, read only: then versions whose files\n"
+    "are not those that were registered are flagged. Default: none, and then that cannot be seen.",
+    "upstream.files_check_s": "How often those files, and the embedded engine's, are looked at.",
     "embedded": "The embedded engine (onnxruntime, in the gateway's own process), for machines without Triton.",
     "embedded.model_repository": "A folder in Triton's layout. Default: none, and then no embedded engine.",
     "embedded.threads": "How many inferences run at once.",
@@ -108,6 +111,7 @@ _EXAMPLES = {
     "control.url": "http://10.0.0.1:8090",
     "database.url": "postgresql://maas@10.0.0.2/maas",
     "embedded.model_repository": "model_repository",
+    "upstream.model_repository": "/models",
     "sequences.redis_url": "redis://10.0.0.3:6379/1",
     "quota.redis_url": "redis://10.0.0.3:6379/0",
     "logs.access": "-",

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from gateway.dataplane.announce import tell_sunsets
+from gateway.dataplane.files import open_watched_files
 from gateway.dataplane.http.listener import Listener
 from gateway.dataplane.http.shared_port import SharedPort
 from gateway.dataplane.plane import Plane
@@ -95,6 +96,9 @@ class Worker:
         self._sequences = open_sequences(settings.sequences, secret, pins, self.plane.deadlines)
         self.plane.sequences = self._sequences
         self.plane.on_activate(tell_sunsets)
+        self._files = open_watched_files(settings, number)
+        if self._files is not None:
+            self.plane.on_activate(self._files.activated)
         self.listener = Listener(self.plane)
         self.port = 0
         self._settings = settings
@@ -129,6 +133,8 @@ class Worker:
             works.append(self._refresher.run)
         if self._samples is not None:
             works.append(self._samples.run)
+        if self._files is not None:
+            works.append(self._files.run)
         if self._quota_store is not None:
             works.append(self._quota_store.run)
         if self.plane.gates is not None and self.plane.gates.shares:
@@ -298,6 +304,7 @@ class Worker:
             usage=usage,
             samples=None if self._samples is None else self._samples.report(),
             quota_workers=self._quotas.shared_among,
+            changed_files=[] if self._files is None else self._files.report(),
         )
 
     def _inference_url(self) -> str | None:

@@ -115,6 +115,11 @@ UPSTREAM_FAILURES = Counter(
 _VERSION = ("model", "version")
 CONCURRENCY_LIMIT = Gauge("maas_concurrency_limit", "Calls of a version that may be in flight now.", _VERSION)
 CONCURRENCY_IN_FLIGHT = Gauge("maas_concurrency_in_flight", "Calls of a version now in flight.", _VERSION)
+VERSION_FILES_CHANGED = Gauge(
+    "maas_version_files_changed",
+    "1 for a version whose files on disk are not those that it is registered with.",
+    _VERSION,
+)
 QUEUE_LENGTH = Gauge("maas_queue_length", "Calls that now wait for a version.", _VERSION)
 QUEUE_WAIT = Histogram(
     "maas_queue_wait_seconds",
@@ -232,6 +237,7 @@ GAUGES: Mapping[str, Literal["sum", "min", "max", "worker", "supervisor"]] = {
     "maas_sequences_open": "max",
     "maas_snapshot_created_timestamp_seconds": "min",
     "maas_snapshot_version": "min",
+    "maas_version_files_changed": "max",
     "maas_worker_answered": "supervisor",
     "maas_worker_connections": "supervisor",
     "maas_workers": "supervisor",

@@ -95,7 +95,11 @@ class Embedded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the data plane talks to Triton. Times in seconds, sizes in bytes; `max_message_bytes` are of a reply over gRPC."""
+    """How the data plane talks to Triton. Times in seconds, sizes in bytes; `max_message_bytes` are of a reply over gRPC.
+
+    `model_repository`: where this host sees the folder that the servers load from, None where it does not. Every
+    `files_check_s` the files of registered versions are looked at, there and in the embedded engine's.
+    """
 
     connect_timeout_s: float = 2.0
     probe_interval_s: float = 1.0
@@ -104,6 +108,8 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle_connection_s: float = 60.0
     max_reply_header_bytes: int = 64 * 1024
     max_message_bytes: int = 64 * 1024 * 1024
+    model_repository: Path | None = None
+    files_check_s: float = 30.0
 
 
 class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

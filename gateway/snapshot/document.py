@@ -107,13 +107,23 @@ class VersionDeprecation(msgspec.Struct, frozen=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
-    """A model, the pool that serves it, its registered versions and which of them are deprecated."""
+    """A model, the pool that serves it, its registered versions and which of them are deprecated.
+
+    `digests` are those of the versions, in the same order, or none.
+    """
 
     name: str
     team: str
     pool: str
     versions: tuple[int, ...]
     deprecations: tuple[VersionDeprecation, ...] = ()
+    digests: tuple[str, ...] = ()
+
+    def digest_of(self) -> dict[tuple[str, int], str]:
+        """The digest of each version that has one, by model and version."""
+        return {
+            (self.name, number): digest for number, digest in zip(self.versions, self.digests, strict=False)
+        }
 
 
 class PoolEntry(msgspec.Struct, frozen=True):

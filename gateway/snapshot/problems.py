@@ -114,6 +114,10 @@ def model_problems(model: ModelEntry, pools: set[str]) -> list[str]:
     ]
     for each in model.deprecations:
         found += deprecation_problems(f"version {model.name}@{each.version}", each.deprecation)
+    if model.digests and len(model.digests) != len(model.versions):
+        found.append(
+            f"model {model.name}: has {len(model.digests)} digests for {len(model.versions)} versions"
+        )
     return found + _repeated(f"model {model.name}: version", map(str, model.versions))
 
 

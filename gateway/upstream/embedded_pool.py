@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from gateway.errors import GatewayError, Kind, Source
@@ -15,6 +16,8 @@ from gateway.upstream.embedded.responses import Asker, Responses
 from gateway.upstream.exchange import Body, Exchange, Flow
 from gateway.upstream.state import StateGone
 
+log = logging.getLogger(__name__)
+
 
 class EmbeddedPool:
     """Serves every version that the engine has loaded."""
@@ -23,6 +26,7 @@ class EmbeddedPool:
         self._engine = engine
         self._place = secrets.token_bytes(8)
         self._versions = engine.ready_versions()
+        self._held: Mapping[tuple[str, int], str] = {}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embedded")
 
     async def run(self, exchange: Exchange, target: Target) -> None:
@@ -61,6 +65,14 @@ class EmbeddedPool:
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
+
+    def hold(self, registered: Mapping[tuple[str, int], str]) -> None:
+        """Serve no version whose files are not those that it is registered with, by (model, version) and digest."""
+        held = self._engine.hold(registered)
+        for key in held.keys() - self._held.keys():
+            log.error("the embedded engine does not serve %s@%d: %s", *key, held[key])
+        self._held = held
+        self._versions = self._engine.ready_versions()
 
     def close(self) -> None:
         """Stop the threads once they have finished what they do."""

@@ -19,7 +19,7 @@ def look_at_serving(settings: Settings, document: SnapshotDocument | None) -> It
     """Whether every endpoint answers, and every version that an alias sends traffic to is loaded somewhere."""
     embedded: frozenset[Version] | None = None
     if settings.role != "control" and settings.embedded.model_repository is not None:
-        findings, embedded = _repository(settings)
+        findings, embedded = _repository(settings, document)
         yield from findings
     if document is None:
         return
@@ -105,7 +105,9 @@ def _embedded_pool(pool: PoolEntry, wanted: Mapping[Version, int], loaded: Loade
         yield ok(check, f"the embedded engine has all {len(wanted)} versions that aliases send traffic to")
 
 
-def _repository(settings: Settings) -> tuple[list[Finding], frozenset[Version] | None]:
+def _repository(
+    settings: Settings, document: SnapshotDocument | None
+) -> tuple[list[Finding], frozenset[Version] | None]:
     """Loads the embedded engine's repository as the gateway would; its faults, and what can be served."""
     check, folder = "model repository", settings.embedded.model_repository
     assert folder is not None
@@ -113,7 +115,8 @@ def _repository(settings: Settings) -> tuple[list[Finding], frozenset[Version] |
         from gateway.upstream.embedded import EmbeddedEngine
 
         engine = EmbeddedEngine(folder, python_models=settings.embedded.python_models)
-        engine.load()
+        models = document.models if document else ()
+        engine.load({version: digest for model in models for version, digest in model.digest_of().items()})
     except ImportError as error:
         return [
             broken(

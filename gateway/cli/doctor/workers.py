@@ -73,7 +73,12 @@ def judge(workers: Sequence[Report], published: int) -> Iterator[Finding]:
                 found = f"{worker['worker']} was last heard of {worker['age_s']:.0f} s ago"
                 todo = "if it should run, start it; one that was killed is forgotten after an hour"
                 yield warning("workers", found, todo)
-        elif worker["snapshot_version"] < published:
+            continue
+        for each in worker.get("changed_files", ()):
+            found = f"{each['model']}@{each['version']} at {worker['host']}: {each['why']}"
+            todo = "put the registered files back, or register what is there under a new number"
+            yield broken("files", found, todo)
+        if worker["snapshot_version"] < published:
             found = (
                 f"{worker['worker']} serves snapshot {worker['snapshot_version']}, {published} is published"
             )

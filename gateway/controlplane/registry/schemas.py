@@ -54,7 +54,8 @@ class BrokenCaller(msgspec.Struct, frozen=True):
 class VersionView(msgspec.Struct, frozen=True):
     """A registered version. `recorded`: more is known of it than its digest.
 
-    `callers` are those that it would break; null where that is not for the caller to know.
+    `callers` are those that it would break; null where that is not for the caller to know. `changed_at` are the hosts
+    whose workers say that its files there are not those that were registered.
     """
 
     version: int
@@ -64,6 +65,7 @@ class VersionView(msgspec.Struct, frozen=True):
     recorded: bool
     breaking: list[Breaking]
     callers: list[BrokenCaller] | None
+    changed_at: list[str]
 
 
 class ModelView(msgspec.Struct, frozen=True):

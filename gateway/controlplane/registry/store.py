@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, cast, delete, func, select
 from sqlalchemy.orm import Session
 
-from gateway.db.models import AliasRow, BaseRow, ModelRow, PoolRow, RecordRow, TargetRow, UsageRow
+from gateway.db.models import AliasRow, BaseRow, ModelRow, PoolRow, RecordRow, TargetRow, UsageRow, WorkerRow
 from gateway.snapshot.document import ModelEntry, PoolEntry
 
 
@@ -67,6 +67,17 @@ def bases(session: Session, model: str, version: int | None) -> Sequence[BaseRow
     return session.scalars(query).all()
 
 
+def hosts_with_other_files(session: Session, model: str, since: datetime) -> dict[int, list[str]]:
+    """The hosts that reported since then that a version's files there are not those that were registered."""
+    found: dict[int, set[str]] = {}
+    query = select(WorkerRow.host, WorkerRow.changed_files).where(WorkerRow.reported_at >= since)
+    for host, changed in session.execute(query):
+        for each in changed or ():
+            if each["model"] == model:
+                found.setdefault(each["version"], set()).add(host)
+    return {version: sorted(hosts) for version, hosts in found.items()}
+
+
 def made_from(session: Session, model: str, version: int) -> Sequence[BaseRow]:
     """What was made from a version, or from its model whichever the version."""
     which = (BaseRow.base_model == model) & (
@@ -98,7 +109,13 @@ def calls_of_model(
 
 def model_entry(row: ModelRow) -> ModelEntry:
     """The model as a snapshot carries it."""
-    return ModelEntry(row.name, row.team, row.pool, tuple(version.version for version in row.versions))
+    return ModelEntry(
+        row.name,
+        row.team,
+        row.pool,
+        tuple(version.version for version in row.versions),
+        digests=tuple(version.digest for version in row.versions),
+    )
 
 
 def pool_entry(row: PoolRow) -> PoolEntry:

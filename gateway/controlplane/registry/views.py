@@ -1,5 +1,7 @@
 """Models and versions as they are shown."""
 
+from datetime import UTC, datetime, timedelta
+
 from sqlalchemy.orm import Session
 
 from gateway.artefacts.faults import canonical_licence
@@ -24,6 +26,9 @@ from gateway.controlplane.registry.schemas import (
 from gateway.db.models import ModelRow, RecordRow, VersionRow
 from gateway.errors import GatewayError, Kind
 from gateway.policy.rules import PLATFORM
+
+_LATELY = timedelta(minutes=1)
+"""A worker reports once a second; what one said that has long been silent need not be true any more."""
 
 
 def list_models(
@@ -64,7 +69,7 @@ def show_version(session: Session, caller: Caller, name: str, version: int) -> V
         team=row.team,
         pool=row.pool,
         description=description_of(row),
-        version=_version(found, recorded, _callers(session, caller, row)),
+        version=_version(found, recorded, _callers(session, caller, row), _other_files(session, name)),
         record=record_of(recorded) if recorded else None,
         recorded_at=recorded.recorded_at if recorded else None,
         recorded_by=recorded.recorded_by if recorded else None,
@@ -76,12 +81,13 @@ def model_view(session: Session, caller: Caller, row: ModelRow) -> ModelView:
     """A model with its versions."""
     records = store.records(session, row.name)
     callers = _callers(session, caller, row)
+    changed = _other_files(session, row.name)
     return ModelView(
         name=row.name,
         team=row.team,
         pool=row.pool,
         description=description_of(row),
-        versions=[_version(each, records.get(each.version), callers) for each in ordered(row)],
+        versions=[_version(each, records.get(each.version), callers, changed) for each in ordered(row)],
         revision=row.revision,
         updated_at=row.updated_at,
         updated_by=row.updated_by,
@@ -100,12 +106,25 @@ def _callers(session: Session, caller: Caller, row: ModelRow) -> Callers | None:
     return Callers(session, row.name) if knows_all else None
 
 
-def _version(row: VersionRow, record: RecordRow | None, callers: Callers | None) -> VersionView:
+def _other_files(session: Session, model: str) -> dict[int, list[str]]:
+    return store.hosts_with_other_files(session, model, datetime.now(UTC) - _LATELY)
+
+
+def _version(
+    row: VersionRow, record: RecordRow | None, callers: Callers | None, changed: dict[int, list[str]]
+) -> VersionView:
     breaking = [Breaking(**each) for each in record.breaking] if record else []
     broken = {version for each in breaking for version in each.versions}
     found: list[BrokenCaller] | None = [] if not broken else callers.of(broken) if callers else None
     return VersionView(
-        row.version, row.digest, row.created_at, row.created_by, record is not None, breaking, found
+        row.version,
+        row.digest,
+        row.created_at,
+        row.created_by,
+        record is not None,
+        breaking,
+        found,
+        changed.get(row.version, []),
     )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from gateway.reports import EndpointReport, SampleReport
+from gateway.reports import ChangedFiles, EndpointReport, SampleReport
 
 
 class WorkerView(msgspec.Struct, frozen=True):
@@ -22,6 +22,7 @@ class WorkerView(msgspec.Struct, frozen=True):
     endpoints: list[EndpointReport]
     samples: SampleReport | None
     quota_workers: int | None
+    changed_files: list[ChangedFiles]
 
 
 class WorkerList(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from gateway.controlplane.workers import store
 from gateway.controlplane.workers.schemas import WorkerList, WorkerView
 from gateway.db.models import WorkerRow
 from gateway.errors import GatewayError, Kind
-from gateway.reports import EndpointReport, Report, SampleReport
+from gateway.reports import ChangedFiles, EndpointReport, Report, SampleReport
 from gateway.types import NAME
 
 FORGOTTEN_AFTER = timedelta(hours=1)
@@ -39,6 +39,7 @@ def take_report(session: Session, worker: str, report: Report) -> None:
     row.endpoints = [msgspec.to_builtins(endpoint) for endpoint in report.endpoints]
     row.samples = msgspec.to_builtins(report.samples)
     row.quota_workers = report.quota_workers
+    row.changed_files = [msgspec.to_builtins(each) for each in report.changed_files]
     store.forget(session, now - FORGOTTEN_AFTER)
     # A worker's clock may be ahead; a key is not used in the future.
     used = {
@@ -78,6 +79,7 @@ def list_workers(session: Session, caller: Caller) -> WorkerList:
                 endpoints=msgspec.convert(row.endpoints, list[EndpointReport]),
                 samples=msgspec.convert(row.samples, SampleReport | None),
                 quota_workers=row.quota_workers,
+                changed_files=msgspec.convert(row.changed_files or [], list[ChangedFiles]),
             )
             for row in store.workers(session, now - FORGOTTEN_AFTER)
         ]

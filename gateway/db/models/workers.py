@@ -26,6 +26,7 @@ class WorkerRow(Table):
     usage_batch: Mapped[int] = mapped_column(BigInteger, default=0)
     samples: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     quota_workers: Mapped[int | None] = mapped_column(Integer)
+    changed_files: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class UsageRow(Table):

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from gateway.upstream.embedded.messages import EngineReply, EngineRequest, LoadFailure, Refusal
 
 if TYPE_CHECKING:
@@ -33,28 +35,55 @@ class EmbeddedEngine:
         self._repository = model_repository
         self._terms = repository.Terms(intra_op_threads, python_models)
         self._load_repository = repository.load_repository
+        self._other_files = repository.other_files
         self._error_reply = reply.error_reply
         self._operations = operations.Operations(body_limit_bytes)
+        self._loaded: Mapping[tuple[str, int], LoadedVersion] = {}
+        self._unloaded: Mapping[tuple[str, int], str] = {}
         self._versions: Mapping[tuple[str, int], LoadedVersion] = {}
         self._failures: Mapping[tuple[str, int], str] = {}
         self._names: frozenset[str] = frozenset()
         self._loading = threading.Lock()
 
-    def load(self) -> None:
+    def load(self, registered: Mapping[tuple[str, int], str] | None = None) -> None:
         """Loads what the models' `version_policy` names. A version that fails is kept with its reason; others go on.
 
+        `registered` are the digests of (model, version) pairs; one with other files fails before anything of it runs.
         Raises OSError when the repository itself cannot be read.
         """
         with self._loading:
             versions: dict[tuple[str, int], LoadedVersion] = {}
             failures: dict[tuple[str, int], str] = {}
-            for key, found in self._load_repository(self._repository, self._terms):
+            terms = msgspec.structs.replace(self._terms, registered=registered or {})
+            for key, found in self._load_repository(self._repository, terms):
                 if isinstance(found, LoadFailure):
                     failures[key] = str(found)
                 else:
                     versions[key] = found
             self._names = frozenset(name for name, _ in (*versions, *failures))
+            self._loaded, self._unloaded = versions, failures
             self._versions, self._failures = versions, failures
+
+    def hold(self, registered: Mapping[tuple[str, int], str]) -> Mapping[tuple[str, int], str]:
+        """Serve of what is loaded only that which has no other digest than is `registered`; what is not, and why.
+
+        An ensemble is as good as its steps. A version that is registered as it was loaded is served again.
+        """
+        with self._loading:
+            held = {
+                key: self._other_files(version.digest or "not known", registered[key])
+                for key, version in self._loaded.items()
+                if version.digest != registered.get(key, version.digest)
+            }
+            # Ensembles have no ensembles among their steps.
+            held |= {
+                key: f"its step {model}@{number} is not served"
+                for key, version in self._loaded.items()
+                for model, number in sorted(version.steps & held.keys())
+            }
+            self._failures = {**self._unloaded, **held}
+            self._versions = {key: version for key, version in self._loaded.items() if key not in held}
+            return held
 
     def ready_versions(self) -> frozenset[tuple[str, int]]:
         """The (model, version) pairs that can be called."""
@@ -86,7 +115,8 @@ class EmbeddedEngine:
 
     def close(self) -> None:
         """Forgets all models; calls in flight finish, streams end, later calls find nothing."""
-        versions = self._versions
+        versions = self._loaded
+        self._loaded, self._unloaded = {}, {}
         self._versions, self._failures, self._names = {}, {}, frozenset()
         for version in versions.values():
             version.close()

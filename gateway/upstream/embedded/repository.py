@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.artefacts.files import ArtefactRefused, version_files
+from gateway.artefacts.watch import stamp
 from gateway.types import NAME
 from gateway.upstream.embedded.completion import check_agreement, complete, complete_ensemble, complete_python
 from gateway.upstream.embedded.config import (
@@ -40,7 +42,8 @@ Model = Session | PythonModel | Ensemble
 class LoadedVersion(msgspec.Struct, frozen=True):
     """One version that can be served. `labels` holds the lines of each output's label file.
 
-    `sequences` are those of a model whose requests come in sequences.
+    `sequences` are those of a model whose requests come in sequences. `digest` is that of its files as they were loaded,
+    empty where they have none; `steps` are the versions that an ensemble is made of.
     """
 
     version: int
@@ -51,6 +54,8 @@ class LoadedVersion(msgspec.Struct, frozen=True):
     config_body: bytes
     metadata_body: bytes
     sequences: Sequences | None = None
+    digest: str = ""
+    steps: frozenset[tuple[str, int]] = frozenset()
 
     def close(self) -> None:
         """Ends what the model runs beside calls, if it is one that does."""
@@ -64,10 +69,13 @@ Loaded = Mapping[Key, LoadedVersion]
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """On which models are loaded: the threads of one ONNX run, and whether models that are Python code may run."""
+    """On which models are loaded: the threads of one ONNX run, whether models that are Python code may run, and the digests
+    that versions are registered with.
+    """
 
     intra_op_threads: int
     python_models: bool
+    registered: Mapping[Key, str] = {}
 
 
 def load_repository(repository: Path, terms: Terms) -> list[Found]:
@@ -125,9 +133,36 @@ def _load_model(
         )
     for version in chosen:
         try:
-            yield (folder.name, version), _load_version(folder, version, message, terms, loaded)
+            yield (folder.name, version), _load_checked(folder, version, message, terms, loaded)
         except LoadFailure as failure:
             yield (folder.name, version), failure
+
+
+def _load_checked(folder: Path, version: int, message: Any, terms: Terms, others: Loaded) -> LoadedVersion:
+    """Load a version if its files are those that it is registered with; a model that is code would run them."""
+    registered = terms.registered.get((folder.name, version))
+    try:
+        before = stamp(folder / str(version))
+        digest = version_files(folder / str(version)).digest
+    except (ArtefactRefused, OSError) as fault:
+        if registered is not None:
+            raise LoadFailure(f"its files cannot be held against the registered digest: {fault}") from fault
+        # As Triton does, which knows no digests.
+        return _load_version(folder, version, message, terms, others)
+    if registered not in (None, digest):
+        raise LoadFailure(other_files(digest, str(registered)))
+    loaded = _load_version(folder, version, message, terms, others)
+    try:
+        if stamp(folder / str(version)) != before:
+            raise LoadFailure("its files changed while they were loaded")
+    except (ArtefactRefused, OSError) as fault:
+        raise LoadFailure(f"its files changed while they were loaded: {fault}") from fault
+    return msgspec.structs.replace(loaded, digest=digest)
+
+
+def other_files(digest: str, registered: str) -> str:
+    """Why a version with another digest than the registered one is not served."""
+    return f"its files are not those that were registered: their digest is {digest}, not {registered}"
 
 
 def _load_version(
@@ -138,8 +173,9 @@ def _load_version(
     message.CopyFrom(model_message)
     loaded: Model
     sequences = Sequences(message) if message.HasField("sequence_batching") else None
+    steps: frozenset[Key] = frozenset()
     if is_ensemble(message):
-        loaded = _load_ensemble(message, others)
+        loaded, steps = _load_ensemble(message, others)
     elif is_python(message):
         loaded = _load_python(folder, version, message, terms)
     else:
@@ -159,12 +195,14 @@ def _load_version(
         printed_config(message),
         printed_metadata(config, version),
         sequences,
+        steps=steps,
     )
 
 
-def _load_ensemble(message: Any, others: Loaded) -> Ensemble:
+def _load_ensemble(message: Any, others: Loaded) -> tuple[Ensemble, frozenset[Key]]:
     complete_ensemble(message)
     steps = []
+    keys = set()
     for step in message.ensemble_scheduling.step:
         latest = max((version for name, version in others if name == step.model_name), default=NO_VERSION)
         wanted = step.model_version if step.model_version > 0 else latest
@@ -177,6 +215,7 @@ def _load_ensemble(message: Any, others: Loaded) -> Ensemble:
             raise LoadFailure(
                 f"ensemble '{message.name}': its step '{step.model_name}' wants sequences, which steps here have not"
             )
+        keys.add((step.model_name, wanted))
         steps.append(
             Step(
                 version.config,
@@ -186,7 +225,7 @@ def _load_ensemble(message: Any, others: Loaded) -> Ensemble:
                 dict(sorted(step.output_map.items())),
             )
         )
-    return Ensemble(engine_config(message), steps)
+    return Ensemble(engine_config(message), steps), frozenset(keys)
 
 
 def _run_of(model: Model) -> Run:

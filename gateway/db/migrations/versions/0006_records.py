@@ -1,4 +1,4 @@
-"""What is recorded of models and their versions."""
+"""What is recorded of models and their versions, and which of them have other files than they are registered with."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -45,4 +45,5 @@ def upgrade() -> None:
         _of_a_version("version_bases"),
         sa.PrimaryKeyConstraint("model", "version", "base", name="pk_version_bases"),
     )
+    op.add_column("worker_reports", sa.Column("changed_files", sa.JSON(), nullable=True))
     op.create_index("ix_version_bases_base", "version_bases", ["base_model", "base_version"], unique=False)
