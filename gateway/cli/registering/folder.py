@@ -1,7 +1,9 @@
 """Reads a model folder in Triton's layout: its versions with their files and digests, and all that is known of them."""
 
 import os
+import posixpath
 import re
+from collections.abc import Set
 from pathlib import Path
 
 import msgspec
@@ -81,9 +83,10 @@ def _read(folder: Path) -> ModelFolder:
 def _read_version(folder: Path, config: ConfigFile, said: ModelFile | None) -> FoundVersion:
     found = version_files(folder)
     origin = said.origin(int(folder.name)) if said else Origin()
-    graph, faults = None, []
+    graph, faults = None, list[str]()
     try:
         graph = _graph(folder, found, config)
+        faults = _stray_weights(graph, {each.path for each in found.files}, config) if graph else []
     except ArtefactRefused as error:
         # Of a version that is registered already, other files are the news.
         faults = [str(error)]
@@ -103,3 +106,13 @@ def _graph(folder: Path, found: VersionFiles, config: ConfigFile) -> Graph | Non
         if path in paths:
             return read_graph(folder / path)
     return None
+
+
+def _stray_weights(graph: Graph, paths: Set[str], config: ConfigFile) -> list[str]:
+    """Weights that are said to lie outside the version's files: what is there is no part of its digest."""
+    beside = f"{config.graph_file}/" if f"{config.graph_file}/model.onnx" in paths else ""
+    return [
+        f"its graph has weights in {path!r}, which is none of the version's files"
+        for path in sorted(graph.external)
+        if posixpath.normpath(beside + path) not in paths or path.startswith("/")
+    ]

@@ -1,4 +1,4 @@
-"""An ONNX file, read and never run: what it takes and gives, whose operators it uses, where its weights lie."""
+"""An ONNX file, read and never run: what it takes and gives, and where its weights lie."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,11 +35,10 @@ _DATATYPES: dict[int, Datatype] = {
 
 
 class Graph(msgspec.Struct, frozen=True):
-    """A graph's tensors, a dimension that varies being -1; the domains of its operators; its external data's paths."""
+    """A graph's tensors, a dimension that varies being -1, and the paths of the files that hold some of its weights."""
 
     inputs: list[Tensor]
     outputs: list[Tensor]
-    domains: frozenset[str]
     external: frozenset[str]
 
 
@@ -60,7 +59,6 @@ def read_graph(path: Path) -> Graph:
     return Graph(
         inputs=[_tensor(path, each) for each in model.graph.input if each.name not in constants],
         outputs=[_tensor(path, each) for each in model.graph.output],
-        domains=frozenset(_domains(model)),
         external=frozenset(_external(model)),
     )
 
@@ -74,11 +72,6 @@ def _tensor(path: Path, value: Any) -> Tensor:
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else -1 for dim in kind.shape.dim
     ]
     return Tensor(value.name, datatype, shape)
-
-
-def _domains(model: "ModelProto") -> Iterator[str]:
-    for node in _nodes(model):
-        yield node.domain
 
 
 def _external(model: "ModelProto") -> Iterator[str]:

@@ -1,24 +1,63 @@
 """Queries on models, versions, their records, and pools."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import BigInteger, cast, delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
-from gateway.db.models import AliasRow, BaseRow, ModelRow, PoolRow, RecordRow, TargetRow, UsageRow, WorkerRow
+from gateway.db.models import (
+    AliasRow,
+    BaseRow,
+    ModelRow,
+    PoolRow,
+    RecordRow,
+    TargetRow,
+    UsageRow,
+    VersionRow,
+    WorkerRow,
+)
 from gateway.snapshot.document import ModelEntry, PoolEntry
 
+_FEW = 500
+"""So many names go into a query; of more, all are read."""
 
-def models(
+
+def models(session: Session) -> Sequence[ModelRow]:
+    """All models with their versions, by name."""
+    return session.scalars(select(ModelRow).order_by(ModelRow.name)).all()
+
+
+def described_models(
     session: Session, *, team: str | None = None, risk: str | None = None, licence: str | None = None
 ) -> Sequence[ModelRow]:
-    """All models, or those of a team, a risk or a licence, by name."""
-    query = select(ModelRow).order_by(ModelRow.name)
+    """All models, or those of a team, a risk or a licence, by name, for who asks for few of their versions, or none."""
+    query = select(ModelRow).options(lazyload(ModelRow.versions)).order_by(ModelRow.name)
     for column, wanted in ((ModelRow.team, team), (ModelRow.risk, risk), (ModelRow.licence, licence)):
         if wanted is not None:
             query = query.where(column == wanted)
     return session.scalars(query).all()
+
+
+def versions_of(
+    session: Session, names: Collection[str]
+) -> dict[str, list[tuple[int, str, datetime, str, bool]]]:
+    """By model: each version's number, digest, when and by whom it was registered, and whether it breaks; lowest first."""
+    columns = (VersionRow.model, VersionRow.version, VersionRow.digest)
+    query = (
+        select(*columns, VersionRow.created_at, VersionRow.created_by, RecordRow.breaks)
+        .outerjoin(
+            RecordRow, (RecordRow.model == VersionRow.model) & (RecordRow.version == VersionRow.version)
+        )
+        .order_by(VersionRow.model, VersionRow.version)
+    )
+    if len(names) <= _FEW:
+        query = query.where(VersionRow.model.in_(names))
+    found: dict[str, list[tuple[int, str, datetime, str, bool]]] = {name: [] for name in names}
+    for model, number, digest, at, by, breaks in session.execute(query):
+        if model in found:
+            found[model].append((number, digest, at, by, bool(breaks)))
+    return found
 
 
 def models_named(session: Session, names: Iterable[str]) -> Sequence[ModelRow]:
@@ -45,12 +84,6 @@ def records(session: Session, model: str) -> dict[int, RecordRow]:
     """The records of a model's versions, by version."""
     query = select(RecordRow).where(RecordRow.model == model).order_by(RecordRow.version)
     return {row.version: row for row in session.scalars(query)}
-
-
-def breaking_versions(session: Session) -> set[tuple[str, int]]:
-    """The model and the number of each version whose signature breaks callers of an earlier one."""
-    query = select(RecordRow.model, RecordRow.version).where(RecordRow.breaks)
-    return {(model, version) for model, version in session.execute(query)}
 
 
 def set_bases(session: Session, model: str, version: int, rows: Iterable[BaseRow]) -> None:

@@ -41,15 +41,13 @@ def list_models(
     text: str | None = None,
 ) -> ModelList:
     """The models that the caller may see, of a team, risk and licence, with a text in their name or description."""
-    breaking = store.breaking_versions(session)
-    rows = store.models(session, team=team, risk=risk, licence=_wanted_licence(licence))
-    return ModelList(
-        [
-            _line(row, breaking)
-            for row in rows
-            if (text is None or _mentions(row, text.casefold())) and owned.may_see_model(caller, row)
-        ]
-    )
+    rows = [
+        row
+        for row in store.described_models(session, team=team, risk=risk, licence=_wanted_licence(licence))
+        if (text is None or _mentions(row, text.casefold())) and owned.may_see_model(caller, row)
+    ]
+    versions = store.versions_of(session, [row.name for row in rows])
+    return ModelList([_line(row, [VersionLine(*each) for each in versions[row.name]]) for row in rows])
 
 
 def show_model(session: Session, caller: Caller, name: str) -> ModelView:
@@ -128,23 +126,14 @@ def _version(
     )
 
 
-def _line(row: ModelRow, breaking: set[tuple[str, int]]) -> ModelLine:
+def _line(row: ModelRow, versions: list[VersionLine]) -> ModelLine:
     return ModelLine(
         name=row.name,
         team=row.team,
         pool=row.pool,
         risk=row.risk,  # type: ignore[arg-type]
         licence=row.licence,
-        versions=[
-            VersionLine(
-                each.version,
-                each.digest,
-                each.created_at,
-                each.created_by,
-                (row.name, each.version) in breaking,
-            )
-            for each in ordered(row)
-        ],
+        versions=versions,
         revision=row.revision,
         updated_at=row.updated_at,
         updated_by=row.updated_by,

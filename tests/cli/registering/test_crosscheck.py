@@ -176,6 +176,25 @@ def test_a_configuration_or_model_file_behind_a_link_is_refused(digits: Path, tm
     read_model_folder(digits)
 
 
+@pytest.mark.parametrize(
+    ("location", "stray"),
+    [("weights.bin", False), ("../3/model.onnx", True), ("/etc/passwd", True), ("missing.bin", True)],
+)
+def test_weights_lie_in_the_versions_own_files(digits: Path, location: str, stray: bool) -> None:
+    """A path of external data that leaves the folder, or leads to nothing there, would be read by whoever loads it."""
+    path = digits / "1" / "model.onnx"
+    model = onnx.load(path)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    path.write_bytes(model.SerializeToString())
+    (digits / "1" / "weights.bin").write_bytes(b"\0\0\0\0")
+    found = read_model_folder(digits).versions
+    assert [repr(location) in each for each in found[1].differences] == [True] * stray
+    assert found[2].differences == []
+
+
 def test_every_file_is_listed_with_its_digest(digits: Path) -> None:
     """In folders too; the names are relative."""
     (digits / "1" / "assets").mkdir()
