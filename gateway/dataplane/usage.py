@@ -64,6 +64,14 @@ class UsageBook:
             self._batch = UsageBatch(self._number, [self._cells.pop(key) for key in keys])
         return self._batch
 
+    def unreported(self) -> list[UsageBatch]:
+        """All that was not confirmed, to be reported by somebody else: the book is empty afterwards."""
+        found: list[UsageBatch] = []
+        while (batch := self.batch()).rows:
+            found.append(batch)
+            self.confirm()
+        return found
+
     def confirm(self) -> None:
         """The batch was taken."""
         self._batch = None

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -21,6 +22,7 @@ from gateway.dataplane.quota import open_quotas
 from gateway.dataplane.record import Recorder
 from gateway.dataplane.sample import SampleTaker
 from gateway.dataplane.sequences import open_sequences
+from gateway.dataplane.unreported import Unreported
 from gateway.observe import metrics
 from gateway.observe.logs import AccessLog, Masking
 from gateway.observe.traces import Tracing
@@ -114,6 +116,7 @@ class Worker:
         # Nothing may be reported after the last word: the worker would be known, and missed, again.
         self._reports = asyncio.Lock()
         self._ended = False
+        self._unreported = Unreported(settings.data_dir / "unreported")
         self.feed = SnapshotFeed(
             settings.control_url,
             self._token,
@@ -225,17 +228,20 @@ class Worker:
                 metrics.CONTROL_PLANE_CONNECTED.set(self.feed.connected)
                 async with self._reports:
                     if self.feed.connected and not self._ended:
+                        # First: an earlier process may have had this one's name.
+                        await self._unreported.hand_in(partial(self._hand_in, client))
                         await self._report_once(client)
                 await asyncio.sleep(REPORT_INTERVAL_S)
 
     async def _last_report(self) -> None:
         """What was counted since the last report, and that this worker ends.
 
-        What several batches are, or a control plane that is away, is let go. The farewell is said also where reports took too
-        long: who does not say it stays among the workers for an hour.
+        What several batches are, or a control plane that is away, is kept for a later worker. The farewell is said also where
+        reports took too long: who does not say it stays among the workers for an hour.
         """
         if not self.feed.connected:
             self._ended = True
+            await self._keep_unreported()
             return
         async with self._reporting(_LAST_REPORT_S) as client:
             with contextlib.suppress(TimeoutError):
@@ -244,8 +250,37 @@ class Worker:
                     await self._report_once(client)
                     await self._report_once(client)
             self._ended = True
-            with contextlib.suppress(httpx.HTTPError):
-                await client.delete(f"/api/v1/workers/{self._name}")
+            # Before the farewell, which may take its time: a supervisor waits only so long.
+            await self._keep_unreported()
+            await self._take_leave(client, self._name)
+
+    async def _keep_unreported(self) -> None:
+        recorder = self.plane.recorder
+        used, recorder.keys_used = recorder.keys_used, {}
+        batches: list[UsageBatch | None] = [*recorder.usage.unreported()]
+        if used and not batches:
+            batches = [None]
+        if not batches:
+            return
+        report = msgspec.structs.replace(
+            self._state(used, None), inference_url=None, endpoints=[], samples=None, quota_workers=None
+        )
+        reports = [msgspec.structs.replace(report, usage=batch) for batch in batches]
+        await asyncio.to_thread(self._unreported.keep, self._name, reports)
+
+    async def _hand_in(self, client: httpx.AsyncClient, worker: str, report: Report) -> bool:
+        """Report what a worker that has ended had not, and that it has. True: it was taken."""
+        # Nobody is to wait until the ended one knows the newest snapshot.
+        report = msgspec.structs.replace(report, snapshot_version=self.plane.snapshot.version)
+        if await self._post(client, worker, report) is None:
+            return False
+        if worker != self._name:
+            await self._take_leave(client, worker)
+        return True
+
+    async def _take_leave(self, client: httpx.AsyncClient, worker: str) -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            await client.delete(f"/api/v1/workers/{worker}")
 
     def _reporting(self, timeout_s: float) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
@@ -258,16 +293,20 @@ class Worker:
         recorder = self.plane.recorder
         # The use of a key that could not be reported is not kept: the next one is reported again.
         used, recorder.keys_used = recorder.keys_used, {}
-        body = self._state(used, recorder.usage.batch())
+        answer = await self._post(client, self._name, self._state(used, recorder.usage.batch()))
+        if answer is not None:
+            recorder.usage.confirm()
+            self._answered(answer)
+
+    async def _post(self, client: httpx.AsyncClient, worker: str, report: Report) -> bytes | None:
+        """What the control plane answers to the report; None where it did not take it."""
         with contextlib.suppress(httpx.HTTPError):
-            reply = await client.post(
-                f"/api/v1/workers/{self._name}/report", content=msgspec.json.encode(body)
-            )
+            reply = await client.post(f"/api/v1/workers/{worker}/report", content=msgspec.json.encode(report))
             if reply.is_client_error:
-                log.error("the control plane refuses this worker's report: %s", reply.text[:500])
+                log.error("the control plane refuses a report of %s: %s", worker, reply.text[:500])
             if reply.is_success:
-                recorder.usage.confirm()
-                self._answered(reply.content)
+                return reply.content
+        return None
 
     def _answered(self, content: bytes) -> None:
         """Do what the control plane answers to a report; an old one answers nothing."""
@@ -281,7 +320,7 @@ class Worker:
         if self.plane.gates is not None:
             self.plane.gates.shared(answer.shared_versions)
 
-    def _state(self, keys_used: dict[str, float], usage: UsageBatch) -> Report:
+    def _state(self, keys_used: dict[str, float], usage: UsageBatch | None) -> Report:
         return Report(
             host=socket.gethostname(),
             pid=os.getpid(),

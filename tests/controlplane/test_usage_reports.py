@@ -41,6 +41,18 @@ def test_a_batch_that_is_sent_again_counts_once(plane: Running) -> None:
     assert counted(plane, alias) == [(6, 2, now)]
 
 
+def test_a_batch_counts_once_also_after_the_worker_has_ended(plane: Running) -> None:
+    """Another worker sends what an ended one could not: the batch whose answer was lost is known by then, a later one is not."""
+    alias, now = plane.fresh("used"), float(int(time.time()))
+    row = ROW | {"alias": alias, "last_at": now}
+    assert send(plane, "w-ended", 1, row) == 204
+    for number in (1, 2):
+        assert plane.worker.delete("/api/v1/workers/w-ended").status_code == 204
+        assert send(plane, "w-ended", number, row) == 204
+    assert plane.worker.delete("/api/v1/workers/w-ended").status_code == 204
+    assert counted(plane, alias) == [(6, 2, now)]
+
+
 def test_workers_and_their_successors_add_up(plane: Running) -> None:
     """Batches of two workers, and of a new process under an old name, all count; the latest call stays the last one."""
     alias, now = plane.fresh("used"), float(int(time.time()))

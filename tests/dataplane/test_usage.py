@@ -66,3 +66,16 @@ def test_a_batch_is_bounded() -> None:
     assert len(book.batch().rows) == MOST_USAGE_ROWS
     book.confirm()
     assert len(book.batch().rows) == 1
+
+
+def test_what_a_worker_leaves_is_all_that_was_not_confirmed() -> None:
+    """The batch that may have arrived keeps its number, and nothing is left behind or told twice."""
+    book = UsageBook()
+    for number in range(MOST_USAGE_ROWS + 1):
+        book.count(call(f"app:{number}", "x"), TARGET, "ok", 200, 1000.0)
+    sent = book.batch()
+    book.count(call("app:0", "x"), TARGET, "ok", 200, 1000.0)
+    left = book.unreported()
+    assert left[0] is sent
+    assert [(batch.number, len(batch.rows)) for batch in left] == [(1, MOST_USAGE_ROWS), (2, 2)]
+    assert book.unreported() == []

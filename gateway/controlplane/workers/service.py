@@ -18,6 +18,9 @@ from gateway.types import NAME
 FORGOTTEN_AFTER = timedelta(hours=1)
 """A worker that has not reported for so long is gone."""
 
+REMEMBERED_FOR = timedelta(days=7)
+"""So long it is known which batches of a worker were counted: after an outage one comes again whose answer was lost."""
+
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -40,7 +43,7 @@ def take_report(session: Session, worker: str, report: Report) -> None:
     row.samples = msgspec.to_builtins(report.samples)
     row.quota_workers = report.quota_workers
     row.changed_files = [msgspec.to_builtins(each) for each in report.changed_files]
-    store.forget(session, now - FORGOTTEN_AFTER)
+    store.forget(session, now - REMEMBERED_FOR)
     # A worker's clock may be ahead; a key is not used in the future.
     used = {
         key_id: min(now, datetime.fromtimestamp(at, UTC))
@@ -54,10 +57,14 @@ def take_report(session: Session, worker: str, report: Report) -> None:
 
 
 def forget_worker(session: Session, worker: str) -> None:
-    """Drop what the worker reported: it has ended. Nothing happens where it is not known."""
+    """Let the worker be gone: it has ended. Nothing happens where it is not known.
+
+    Which of its batches were counted is remembered: another worker may still report what this one could not.
+    """
     row = session.get(WorkerRow, worker)
     if row is not None:
-        session.delete(row)
+        row.reported_at = min(row.reported_at, datetime.now(UTC) - FORGOTTEN_AFTER)
+        row.endpoints, row.samples = [], None
 
 
 def list_workers(session: Session, caller: Caller) -> WorkerList:

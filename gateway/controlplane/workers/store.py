@@ -10,9 +10,9 @@ from gateway.db.models import WorkerRow
 
 
 def workers(session: Session, since: datetime) -> Sequence[WorkerRow]:
-    """The workers that reported since then, by name."""
+    """The workers that reported after that, by name."""
     return session.scalars(
-        select(WorkerRow).where(WorkerRow.reported_at >= since).order_by(WorkerRow.worker)
+        select(WorkerRow).where(WorkerRow.reported_at > since).order_by(WorkerRow.worker)
     ).all()
 
 
