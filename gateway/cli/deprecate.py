@@ -9,8 +9,10 @@ from gateway.cli import arguments, dates
 from gateway.cli.arguments import Subject
 from gateway.cli.client import Control
 from gateway.cli.output import Refused, confirm, emit_json, json_option, moment, note, say
+from gateway.cli.targets import percent
 from gateway.snapshot.deprecation import announcement_problems, compile_deprecation
 from gateway.snapshot.document import DeprecationEntry
+from gateway.types import WHOLE_BP
 
 
 @click.command(
@@ -153,11 +155,28 @@ def _check(control: Control, subject: Subject, standing: dict[str, Any] | None, 
     before = None if standing is None else _entry(standing)
     if problems := announcement_problems(subject.words, _entry(body), before, now):
         raise Refused(f"The announcement cannot be made: {'; '.join(problems)}")
-    successor = body.get("successor")
+    if (successor := body.get("successor")) is not None:
+        _check_successor(control, subject, successor)
+
+
+def _check_successor(control: Control, subject: Subject, successor: str) -> None:
+    """Warn of one that leads back in part. Raises `Refused` for one that leads nowhere else."""
     if subject.words == f"alias {successor}":
         raise Refused(f"{subject.words} cannot be its own successor")
-    if successor is not None and control.standing(f"/api/v1/aliases/{successor}")[0] is None:
+    alias, _ = control.standing(f"/api/v1/aliases/{successor}")
+    if alias is None:
         raise Refused(f"there is no alias {successor} to be the successor, or you may not see it")
+    back_bp = sum(
+        target["weight"]
+        for target in alias["targets"]
+        if subject.words == f"version {target['model']}@{target['version']}"
+    )
+    if back_bp == WHOLE_BP:
+        raise Refused(
+            f"alias {successor} leads back to {subject.words} with all its traffic; set its targets first"
+        )
+    if back_bp:
+        note(f"warning: {percent(back_bp)} of alias {successor} is still answered by {subject.words}")
 
 
 def _told(body: dict[str, Any]) -> dict[str, str]:

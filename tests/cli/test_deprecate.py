@@ -91,6 +91,7 @@ def test_an_end_is_announced_shown_and_taken_back(run: Maas, ask: Ask) -> None:
         (("old", "--sunset", "2020-01-01"), 1, "has passed"),
         (("old", "--successor", "old"), 1, "own successor"),
         (("old", "--successor", "nowhere"), 1, "no alias nowhere"),
+        (("digits@1", "--successor", "digits"), 1, "leads back to version digits@1"),
         (("old", "--brownout", "2020-01-10T09:00Z/15m"), 1, "is over already"),
         (("old", "--after-sunset", "gone"), 1, "does not have"),
         (("no-such", "--sunset", SUNSET), 1, "There is no alias 'no-such'"),
@@ -109,6 +110,15 @@ def test_what_cannot_be_meant_is_refused(run: Maas, words: tuple[str, ...], stat
     assert result.stderr.count(says) == 1
     assert "will be told" not in result.stderr
     assert "the sunset lies before" not in result.stderr, "that it has passed is said already"
+
+
+def test_a_successor_that_leads_back_in_part_is_warned_of(run: Maas) -> None:
+    """The version may be on its way out of the alias just now."""
+    assert run("alias", "set", "old", "digits@1=60%", "digits@2=40%", "--yes").exit_code == 0
+    done = run("deprecate", "digits@1", "--successor", "old", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "warning: 60% of alias old is still answered by version digits@1" in done.stderr
+    assert run("deprecate", "digits@1", "--undo", "--yes").exit_code == 0
 
 
 def test_who_still_calls_is_listed_within_seconds(run: Maas, ask: Ask, gateway: Running) -> None:

@@ -197,6 +197,18 @@ def test_successors_lead_somewhere(plane: Running) -> None:
     assert plane.lead.delete(where).status_code == 204
 
 
+def test_the_successor_of_a_version_does_not_lead_back_to_it(plane: Running) -> None:
+    """An alias that goes there with all its traffic is refused, one of which a part goes there is not."""
+    where = "/api/v1/models/digits/versions/3/deprecation"
+    back = plane.alias((3, 10_000))
+    refused = plane.lead.put(where, json={"successor": back})
+    assert refused.status_code == 422
+    assert f"version digits@3: alias {back} leads back to it with all its traffic" in refused.text
+    part = plane.alias((1, 1_000), (3, 9_000))
+    assert plane.lead.put(where, json={"successor": part}).status_code == 201
+    assert plane.lead.delete(where).status_code == 204
+
+
 def test_who_may_announce(plane: Running) -> None:
     """Who may flip the alias; who may see it reads; to others there is no such alias."""
     alias = plane.alias()

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from gateway.controlplane import owned
 from gateway.controlplane.deprecations import store
-from gateway.controlplane.deprecations.subject import AliasSubject, Subject
+from gateway.controlplane.deprecations.subject import AliasSubject, Subject, VersionSubject
 from gateway.controlplane.edge.caller import Caller
+from gateway.db.models import AliasRow
 from gateway.errors import unprocessable
 from gateway.snapshot.deprecation import announcement_problems
 from gateway.snapshot.document import DeprecationEntry
@@ -45,10 +46,21 @@ def _successor_problems(
     entries = store.all_entries(session)
     if alias is not None and (circle := _circle(alias, successor, entries)):
         return [f"{subject.words}: its successor leads back to it: {circle}"]
+    if isinstance(subject, VersionSubject) and _leads_wholly_to(subject, row):
+        return [
+            f"{subject.words}: alias {successor} leads back to it with all its traffic; set its targets first"
+        ]
     own = entries.get(store.alias_subject(successor))
     if own is not None and own.after_sunset == "gone" and own.sunset_at is not None and own.sunset_at <= now:
         return [f"{subject.words}: alias {successor} is retired itself; name one that serves"]
     return []
+
+
+def _leads_wholly_to(version: VersionSubject, alias: AliasRow) -> bool:
+    """Whether no call of the alias is answered by another version."""
+    return {(each.model, each.version) for each in alias.targets if each.weight_bp} == {
+        (version.model, version.version)
+    }
 
 
 def _circle(alias: str, successor: str, entries: Mapping[str, DeprecationEntry]) -> str:
