@@ -6,6 +6,8 @@ from gateway.sampling.content import Content, NotKept
 from gateway.sampling.infer import decode_json
 
 _DATA = b"data:"
+_SAID_AGAIN = frozenset({"id", "model_name", "model_version", "finish_reason"})
+"""What each event says of itself (Triton's generate extension, and the output that its language models have)."""
 
 
 def read_document(body: bytes) -> Content:
@@ -17,8 +19,8 @@ def read_document(body: bytes) -> Content:
 
 
 def read_stream(body: bytes) -> Content:
-    """A stream read as one document: the text of each member joined, since a name may be cut by the end of an event; of
-    other members the last value counts. Raises `NotKept`.
+    """A stream read as one document: the text of each output joined, since a name may be cut by the end of an event; of
+    other members, and of what every event says of itself, the last value counts. Raises `NotKept`.
     """
     whole: dict[str, Any] = {}
     for line in body.splitlines():
@@ -32,5 +34,6 @@ def read_stream(body: bytes) -> Content:
             raise NotKept("unreadable")
         for key, value in event.items():
             before = whole.get(key)
-            whole[key] = before + value if isinstance(before, str) and isinstance(value, str) else value
+            goes_on = isinstance(before, str) and isinstance(value, str) and key not in _SAID_AGAIN
+            whole[key] = before + value if goes_on else value
     return Content([], whole)

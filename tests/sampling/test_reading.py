@@ -190,6 +190,31 @@ def test_a_stream_is_read_as_one_text() -> None:
     assert (row.inputs_missing, row.outputs_missing) == ("unreadable", "unreadable")
 
 
+def test_what_each_event_of_a_stream_says_of_itself_is_told_once() -> None:
+    """The model's name is no text that goes on from event to event; any output of the model's is."""
+    said = '"model_name": "tiny-lm", "model_version": "1", "id": "x"'
+    events = [
+        f'data: {{{said}, "words": "{words}", "finish_reason": "{reason}"}}\n\n'
+        for words, reason in (("a", "going"), ("b", "going"), ("c", "length"))
+    ]
+    row = kept(
+        captured(
+            b"{}",
+            "".join(events).encode(),
+            operation="generate_stream",
+            reply_headers=((b"Content-Type", b"text/event-stream"),),
+        ),
+        MaskRule("keep", path="$"),
+    )
+    assert json.loads(row.reply_json or "") == {
+        "model_name": "tiny-lm",
+        "model_version": "1",
+        "id": "x",
+        "words": "abc",
+        "finish_reason": "length",
+    }
+
+
 def test_the_row_tells_the_call_and_no_names() -> None:
     """Outcome, durations, sizes and probability stay; who called is a pseudonym, and so is whom it was for."""
     row = kept(captured(b"{}", b"{}", routing_key=b"user-17"))
