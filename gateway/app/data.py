@@ -17,6 +17,7 @@ from gateway.observe.metrics import render
 from gateway.observe.ops import serve_ops
 from gateway.sampling.logged import LoggedText
 from gateway.sampling.sampler import Sampler
+from gateway.sampling.store import driver_fault
 from gateway.secret import Pseudonyms
 from gateway.settings import Settings, SettingsError
 from gateway.snapshot.compile import Snapshot
@@ -103,7 +104,9 @@ def open_worker(
     loads: OwnLoads | None = None,
     pins: PinTable | None = None,
 ) -> Worker:
-    """A worker with all its parts, not started."""
+    """A worker with all its parts, not started. Raises `SettingsError`."""
+    if (fault := driver_fault(settings.samples_url)) is not None:
+        raise SettingsError([f"samples.url: {fault}"])
     samples, masking = partial(_sampler, settings, secret), LoggedText(Pseudonyms(secret))
     embedded = _embedded(settings)
     worker = Worker(settings, secret, embedded, number, samples, loads, masking, pins)

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -74,6 +75,31 @@ def fault_of(error: BaseException) -> SinkFault:
 def scheme_of(url: str) -> str:
     """The kind of store that a URL names; `file` for a path."""
     return urlsplit(url).scheme if "://" in url else "file"
+
+
+def driver_fault(url: str) -> str | None:
+    """What keeps the store of a URL from being opened, whoever's it is: nothing opens its kind here. No driver is loaded."""
+    scheme = scheme_of(url)
+    if scheme == "file":
+        return None
+    from fsspec.registry import available_protocols, known_implementations, registry
+
+    kinds = sorted(available_protocols())
+    usable = [
+        kind
+        for kind in kinds
+        if kind in registry or find_spec(known_implementations[kind]["class"].partition(".")[0]) is not None
+    ]
+    if scheme in usable:
+        return None
+    if scheme in kinds:
+        how = known_implementations[scheme].get("err", "")
+        return f"no driver for {scheme}:// is installed beside maas. {how}".rstrip(". ")
+    others = [kind for kind in kinds if kind not in usable]
+    return (
+        f"there is no store {scheme}://; write a folder, or a URL that begins with one of {', '.join(usable)}, "
+        f"or with its driver installed one of {', '.join(others)}"
+    )
 
 
 class Store:

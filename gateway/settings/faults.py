@@ -23,6 +23,12 @@ _MAY_BE_ZERO = frozenset(
     }
 )
 
+_LONGEST_S = 7 * 86_400.0
+_LONGEST = {"wait_s": 5.0, "queue_wait_s": 60.0}
+"""Seconds: a caller waits so long. All other times may last a week; a longer one is a slip of the hand."""
+
+_MOST_RETENTION_DAYS = 36_500
+
 _MOST_SHARING = 100_000
 """Workers over all hosts: more are a slip of the hand, and would leave each next to nothing of any limit."""
 
@@ -48,8 +54,8 @@ def find_faults(settings: Settings) -> list[str]:
             value = getattr(part, key)
             if not isinstance(value, int | float) or isinstance(value, bool) or key.endswith("port"):
                 continue
-            if not math.isfinite(value) or value < 0 or (value == 0 and key not in _MAY_BE_ZERO):
-                found.append(f"{name}.{key}: must be a number greater than zero, is {value}")
+            if (fault := _number_fault(key, value)) is not None:
+                found.append(f"{name}.{key}: {fault}, is {value:g}")
     found += _admission_faults(settings.admission)
     for where, port in (
         ("inference.port", settings.inference.port),
@@ -68,6 +74,19 @@ def find_faults(settings: Settings) -> list[str]:
         found.append("secret: at least 32 characters, from a good random source")
     found += _pool_faults(settings.pools) + issuer_faults(settings.issuers)
     return found + trace_faults(settings.traces)
+
+
+def _number_fault(key: str, value: float) -> str | None:
+    may_be_zero = key in _MAY_BE_ZERO
+    if not math.isfinite(value) or value < 0 or (value == 0 and not may_be_zero):
+        return "must be zero or a greater number" if may_be_zero else "must be a number greater than zero"
+    if key.endswith("_s") and not key.endswith("_per_s"):
+        most, unit = _LONGEST.get(key, _LONGEST_S), "seconds"
+    elif key == "retention_days":
+        most, unit = _MOST_RETENTION_DAYS, "days"
+    else:
+        return None
+    return None if value <= most else f"must be at most {most:g} {unit}"
 
 
 def _sharing_faults(settings: Settings) -> list[str]:

@@ -76,6 +76,38 @@ def test_times_that_are_none_are_refused(value: str) -> None:
     assert problems({"MAAS_INFERENCE__DEADLINE_S": value})
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("quota.wait_s", "1e9", "must be at most 5 seconds, is 1e+09"),
+        ("quota.wait_s", "0", "must be a number greater than zero, is 0"),
+        ("sequences.wait_s", "5.1", "must be at most 5 seconds, is 5.1"),
+        ("admission.queue_wait_s", "61", "must be at most 60 seconds, is 61"),
+        ("inference.idle_timeout_s", "604801", "must be at most 604800 seconds, is 604801"),
+        ("upstream.connect_timeout_s", "1e9", "must be at most 604800 seconds, is 1e+09"),
+        ("samples.retention_days", "36501", "must be at most 36500 days, is 36501"),
+        ("samples.retention_days", "-1", "must be zero or a greater number, is -1"),
+        ("traces.timeout_s", "1e9", "must be at most 604800 seconds, is 1e+09"),
+    ],
+)
+def test_numbers_beyond_their_bounds_are_refused(setting: str, value: str, says: str) -> None:
+    """In words that say which ones are taken: a slip of the hand holds no caller for years."""
+    variable = "MAAS_" + setting.upper().replace(".", "__")
+    assert problems({variable: value}) == [f"{setting}: {says}"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("quota.wait_s", "5"), ("inference.orphan_limit_s", "604800"), ("samples.retention_days", "0"),
+     ("inference.body_min_bytes_per_s", "1000000"), ("traces.most_per_s", "1000000")],
+)  # fmt: skip
+def test_numbers_at_their_bounds_are_taken(setting: str, value: str) -> None:
+    """And rates are no times."""
+    part, _, name = setting.partition(".")
+    found = load_settings(None, {"MAAS_" + setting.upper().replace(".", "__"): value})
+    assert getattr(getattr(found, part), name) == float(value)
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     """With the line where it breaks; a missing one with what to do."""
     assert "line 1" in problems({}, "role = = x", tmp_path)[0]

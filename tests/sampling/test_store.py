@@ -1,5 +1,6 @@
 """Files appear whole or not at all, in a folder and in an object store; faults are named for those who run it."""
 
+import asyncio
 import errno
 import os
 import stat
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sampling.store import Partition, SampleFile, Store, fault_of, new_part
+from gateway.app.data import open_worker
+from gateway.sampling.store import Partition, SampleFile, Store, driver_fault, fault_of, new_part
+from gateway.settings import Settings, SettingsError
+from gateway.settings.shape import Samples
 
 PARTITION = Partition("digits", 2, date(2026, 11, 24))
 
@@ -156,3 +160,33 @@ def test_who_may_read_the_folder_may_read_the_samples(
     assert stat.S_IMODE(root.stat().st_mode) == (0o700 if folder is None else folder)
     for parent in (root / path).relative_to(root).parents[:-1]:
         assert stat.S_IMODE((root / parent).stat().st_mode) & 0o777 == inner
+
+
+@pytest.mark.parametrize("url", ["/srv/samples", "samples", "file:///srv/samples", "memory://samples"])
+def test_stores_that_can_be_opened_have_no_fault(url: str) -> None:
+    """A folder, and what fsspec brings along."""
+    assert driver_fault(url) is None
+
+
+def test_stores_that_nothing_opens_are_told_apart() -> None:
+    """A kind that there is none of, with those that there are; and one whose driver is missing, with what to install."""
+    unknown = driver_fault("nosuch://b/x") or ""
+    assert unknown.startswith(
+        "there is no store nosuch://; write a folder, or a URL that begins with one of "
+    )
+    usable, others = (text.split(", ") for text in unknown.split(", or with its driver installed "))
+    assert "memory" in usable
+    assert "s3" in others
+    assert "s3fs" in (driver_fault("s3://bucket/samples") or "")
+
+
+def test_a_gateway_does_not_start_with_a_store_that_nothing_opens(tmp_path: Path) -> None:
+    """Samples would be dropped from the first on, and the log alone would tell."""
+
+    async def start() -> None:
+        settings = Settings(data_dir=tmp_path, samples=Samples(url="nosuch://b/x"))
+        open_worker(settings, b"of a test, and long enough for a secret", 0)
+
+    with pytest.raises(SettingsError) as refused:
+        asyncio.run(start())
+    assert refused.value.problems[0].startswith("samples.url: there is no store nosuch://")
