@@ -138,7 +138,7 @@ class Child:
                     self._ready = message.ready
                 elif isinstance(message, Told):
                     self.metrics = message.metrics
-                    if self._asked is not None and not self._asked.done():
+                    if message.asked and self._asked is not None and not self._asked.done():
                         self._asked.set_result(None)
                 elif isinstance(message, Refused):
                     self.problems = message.problems

@@ -28,6 +28,11 @@ from gateway.supervisor.shares import Shares
 BEAT_S = 0.5
 _LOOK_S = 0.1
 
+TELL_S = 1.0
+"""A worker that is killed takes along what it has counted since it last told its metrics unasked."""
+_TELL_SHARE = 1 / 200
+"""So much of its time it spends on that at most: to tell many series takes longer, and holds calls up meanwhile."""
+
 
 class Member:
     """What one worker was given, and what it tells. Made before the event loop; waits for the first message.
@@ -44,6 +49,9 @@ class Member:
         self.pins = PinTable(self.begin.pins)
         self.sockets = [socket.socket(fileno=fd) for fd in self.begin.sockets]
         self._writer: asyncio.StreamWriter | None = None
+        # What was collected earlier must not be told later.
+        self._telling = asyncio.Lock()
+        self._ended = False
 
     def refuse(self, problems: list[str]) -> None:
         """Say why this worker cannot start. Only before `run`."""
@@ -54,7 +62,7 @@ class Member:
     ) -> None:
         """Answer the supervisor until it goes; `leave` is called with its request."""
         reader, self._writer = await asyncio.open_unix_connection(sock=self._line)
-        beating = asyncio.create_task(self._beat(ready))
+        standing = [asyncio.create_task(work) for work in (self._beat(ready), self._keep_told())]
         try:
             while (message := await hear(reader, to_worker)) is not None:
                 if isinstance(message, Ask):
@@ -64,18 +72,34 @@ class Member:
                 elif isinstance(message, Leave):
                     leave(message)
         finally:
-            beating.cancel()
+            for task in standing:
+                task.cancel()
 
     async def end(self) -> None:
         """Tell the metrics a last time, and close the line."""
         if self._writer is not None:
             with contextlib.suppress(ConnectionError):
                 await self._tell_metrics()
+                self._ended = True
                 self._writer.close()
                 await self._writer.wait_closed()
 
-    async def _tell_metrics(self) -> None:
-        self._tell(Told(await asyncio.to_thread(told)))
+    async def _tell_metrics(self, *, asked: bool = True) -> float:
+        """How long that took of a processor, in seconds."""
+        async with self._telling:
+            metrics, took_s = await asyncio.to_thread(_collected)
+            if not self._ended:
+                self._tell(Told(metrics, asked))
+        return took_s
+
+    async def _keep_told(self) -> None:
+        assert self._writer is not None
+        took_s = 0.0
+        while True:
+            # A supervisor that hangs reads nothing: what it was told then would only heap up here.
+            if not self._writer.transport.get_write_buffer_size():
+                took_s = await self._tell_metrics(asked=False)
+            await asyncio.sleep(max(TELL_S, took_s / _TELL_SHARE))
 
     async def _beat(self, ready: Callable[[], bool]) -> None:
         said: bool | None = None
@@ -90,3 +114,8 @@ class Member:
     def _tell(self, message: FromWorker) -> None:
         assert self._writer is not None
         self._writer.write(framed(message))
+
+
+def _collected() -> tuple[bytes, float]:
+    began = time.thread_time()
+    return told(), time.thread_time() - began

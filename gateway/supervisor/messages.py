@@ -48,9 +48,12 @@ class Beat(msgspec.Struct, frozen=True, tag=True):
 
 
 class Told(msgspec.Struct, frozen=True, tag=True):
-    """A worker's metrics: the answer to `Ask`, and its last word before it ends."""
+    """A worker's metrics: the answer to `Ask`, its last word before it ends, and, not `asked`, what is to stand if it is
+    killed.
+    """
 
     metrics: bytes
+    asked: bool = True
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
