@@ -135,7 +135,7 @@ class _Search:
             self._leaf(value, hint, where)
 
     def _one_of(self, value: Any, hint: Any, kinds: Sequence[Any], where: str) -> None:
-        """As the type that the value is meant to be: an object by what its tag says, a list as a list, all else as the first."""
+        """As the type that the value is meant to be: an object by what its tag says, a list as a list, a plain value as any of them."""
         tagged = [(tag, kind) for kind in kinds if (tag := _tag(kind)) is not None]
         if isinstance(value, dict) and len(tagged) == len(kinds):
             # msgspec has one field of tags in a union.
@@ -148,12 +148,13 @@ class _Search:
             self.look(value, tags[said], where)
             return
         lists = [kind for kind in kinds if get_origin(kind) in (list, tuple)]
-        if len(kinds) > 1 and not lists and not any(_is_struct(kind) for kind in kinds):
-            self._leaf(value, hint, where)
-        elif isinstance(value, list) and lists:
+        others = [kind for kind in kinds if kind not in lists]
+        if isinstance(value, list) and lists:
             self.look(value, lists[0], where)
+        elif len(others) > 1 and not any(_is_struct(kind) for kind in others):
+            self._leaf(value, hint, where)
         else:
-            self.look(value, kinds[0], where)
+            self.look(value, (others or kinds)[0], where)
 
     def _object(self, value: Any, kind: type[msgspec.Struct], where: str) -> None:
         if not self._is(value, dict, "an object", where):
