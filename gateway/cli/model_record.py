@@ -50,7 +50,7 @@ def show_version(found: Shown) -> None:
 
 
 def _changed(model: str, version: Shown) -> list[str]:
-    hosts = ", ".join(version["changed_at"])
+    hosts = ", ".join(version["hosts_with_other_files"])
     words = (
         f"{model}@{version['version']} has other files than were registered, at {hosts}: see `maas doctor`"
     )

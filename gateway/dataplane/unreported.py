@@ -1,5 +1,6 @@
 """What workers could not report before they ended: kept in the data folder until a later worker of the host reports it."""
 
+import asyncio
 import contextlib
 import fcntl
 import logging
@@ -59,11 +60,11 @@ class Unreported:
 
     async def hand_in(self, send: Send) -> None:
         """Send what is kept, a worker's reports in their order, until one is not taken. One worker of the host does at a time."""
-        if not any(self._files()):
+        if not await asyncio.to_thread(self._files):
             return
         with self._turn() as ours:
-            for path in self._files() if ours else []:
-                kept = _read(path)
+            for path in await asyncio.to_thread(self._files) if ours else []:
+                kept = await asyncio.to_thread(_read, path)
                 if kept is not None and not await send(kept.worker, kept.report):
                     return
                 path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from gateway.http2.stream import Stream
 from gateway.rpc.codes import RpcFault, Status
 from gateway.rpc.messages import MessageReader
 from gateway.upstream.exchange import GRPC_STATUS, Exchange, Headers, overdue
-from gateway.upstream.rpc_reply import HTTP_STATUS, End, end_of, head_of
+from gateway.upstream.rpc_reply import HTTP_STATUS, End, end_of, head_of, read_end
 from gateway.upstream.triton_http import NotLoaded
 from gateway.wire import Malformed, Scan, tag_of, text_of
 
@@ -69,7 +69,7 @@ class Call:
             self._break_off(_NOT_WHOLE)
         elif ended:
             self._want_no_more()
-            self._alone(lambda: self._end(_read_alone(head)))
+            self._alone(lambda: self._end(read_end(head)))
         else:
             self._fields = found.fields
             self._reader = MessageReader(self._most_bytes, found.encoding)
@@ -298,12 +298,6 @@ class StreamedCall(Call):
 
 def _words_of(fault: RpcFault) -> str:
     return "a reply that is too large" if fault.status == Status.RESOURCE_EXHAUSTED else _NOT_WHOLE
-
-
-def _read_alone(head: Head) -> End:
-    """The end that a head tells which nothing follows. What the head means is not remembered: it is an error's, and seldom comes twice."""
-    head.meaning = None
-    return end_of(head)
 
 
 def _error_in(reply: bytes) -> str:

@@ -68,7 +68,7 @@ def end_of(head: Head) -> End:
     """What trailers, or a head that nothing follows, say of the end."""
     meaning = head.meaning
     if not isinstance(meaning, End):
-        meaning = head.meaning = _read_end(head)
+        meaning = head.meaning = read_end(head)
     return meaning
 
 
@@ -89,7 +89,8 @@ def _read_head(head: Head) -> ReplyHead:
     return ReplyHead(sound, encoding, passed)
 
 
-def _read_end(head: Head) -> End:
+def read_end(head: Head) -> End:
+    """As `end_of`, of a head that is all there is of a reply: it is an error's, and what it means is not remembered with it."""
     fields = dict(head.fields)
     number = fields.get(b"grpc-status", b"")
     # Longer ones are no codes of anybody's, and take time to read.

@@ -45,7 +45,7 @@ def test_a_changed_file_is_flagged_then_refused_then_served_again(tmp_path: Path
 
         def shown() -> list[str]:
             found: list[str] = json.loads(run("model", "show", "digits", "--json").stdout)["versions"][0][
-                "changed_at"
+                "hosts_with_other_files"
             ]
             return found
 

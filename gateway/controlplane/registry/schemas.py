@@ -54,7 +54,7 @@ class BrokenCaller(msgspec.Struct, frozen=True):
 class VersionView(msgspec.Struct, frozen=True):
     """A registered version. `recorded`: more is known of it than its digest.
 
-    `callers` are those that it would break; null where that is not for the caller to know. `changed_at` are the hosts
+    `callers` are those that it would break; null where that is not for the caller to know. `hosts_with_other_files` are the hosts
     whose workers say that its files there are not those that were registered.
     """
 
@@ -65,7 +65,7 @@ class VersionView(msgspec.Struct, frozen=True):
     recorded: bool
     breaking: list[Breaking]
     callers: list[BrokenCaller] | None
-    changed_at: list[str]
+    hosts_with_other_files: list[str]
 
 
 class ModelView(msgspec.Struct, frozen=True):

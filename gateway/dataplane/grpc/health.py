@@ -51,12 +51,12 @@ class Health:
         return _SERVING if self._plane.ready else _NOT_SERVING
 
     async def _check(self, call: UnaryCall) -> None:
-        if _asked(call.message) not in _KNOWN:
+        if _service_named(call.whole()) not in _KNOWN:
             raise RpcFault(Status.NOT_FOUND, "There is no such service here.")
         call.reply(REPLY, self._status())
 
     async def _watch(self, call: StreamCall) -> None:
-        known = _asked(await call.read()) in _KNOWN
+        known = _service_named(await call.read()) in _KNOWN
         told = b""
         while True:
             changed = self._changed
@@ -70,7 +70,7 @@ class Health:
             await changed.wait()
 
 
-def _asked(request: bytes | None) -> str:
+def _service_named(request: bytes | None) -> str:
     """The service that is asked about."""
     name = ""
     if request is None:

@@ -1,6 +1,7 @@
 """`inference.GRPCInferenceService`: each of its methods about a model is a call of the pipeline.
 
-A message is read only once its caller is known: who sends no valid credential cannot make the gateway hold 64 MiB.
+A message is read only once its caller is known (`connection` sees to that, and `_stream` here): who sends no valid credential
+cannot make the gateway hold 64 MiB.
 """
 
 import time
@@ -22,6 +23,7 @@ from gateway.dataplane.grpc.metadata import Head
 from gateway.dataplane.grpc.opening import REPLY, Method, Opening
 from gateway.dataplane.grpc.reply import Reply
 from gateway.dataplane.grpc.sequences import MessageSequence
+from gateway.dataplane.grpc.status import kind_of_fault
 from gateway.dataplane.grpc.stream import Decoupled, Stream, StreamReply, answer_message, refuse_message
 from gateway.dataplane.grpc.stream_call import StreamCall
 from gateway.dataplane.grpc.unary_call import UnaryCall
@@ -31,7 +33,7 @@ from gateway.dataplane.resolve import read_version
 from gateway.dataplane.whole_body import WholeBody
 from gateway.errors import GatewayError, Kind
 from gateway.observe.trace_context import NO_TRACE
-from gateway.rpc.codes import Status
+from gateway.rpc.codes import RpcFault
 from gateway.types import NAME, OPERATIONS, RPC_METHODS, STREAM_INFER, Operation
 
 SERVICE = b"/inference.GRPCInferenceService/"
@@ -89,21 +91,22 @@ class Service:
     # --- about the server ---
 
     async def _live(self, call: UnaryCall) -> None:
-        _asked(call)
+        call.whole()
         call.reply(REPLY, READY)
 
     async def _ready(self, call: UnaryCall) -> None:
-        _asked(call)
+        call.whole()
         call.reply(REPLY, READY if self._plane.ready else b"")
 
     async def _metadata(self, call: UnaryCall) -> None:
-        _asked(call)
+        call.whole()
         call.reply(REPLY, _SERVER_METADATA)
 
     async def _deny(self, call: UnaryCall) -> None:
         error = GatewayError(
             Kind.FORBIDDEN, "The gateway passes on no repository, shared-memory, logging or trace call."
         )
+        call.fault = None
         self._refused(error, Reply(call, self._ids.new()), call)
 
     # --- about a model ---
@@ -127,14 +130,13 @@ class Service:
             _let_go(call)
 
     def _read(self, operation: Operation, reply: Reply, incoming: UnaryCall) -> Call:
-        """The call as it is, its message read if its caller is known. Raises BAD_REQUEST or TOO_LARGE."""
-        head, message = _head(incoming.opening), incoming.message
-        incoming.message = None
+        """The call as it is, its message read if its caller is known. Raises what is wrong with either."""
+        head = _head(incoming.opening)
         reply.request_id = head.request_id or self._ids.new()
-        if incoming.fault is not None:
-            fault = incoming.fault
-            kind = Kind.TOO_LARGE if fault.status is Status.RESOURCE_EXHAUSTED else Kind.BAD_REQUEST
-            raise GatewayError(kind, fault.words)
+        try:
+            message = incoming.whole()
+        except RpcFault as fault:
+            raise GatewayError(kind_of_fault(fault.status), fault.words) from None
         named: Named | InferHead = _NOBODYS
         if message is not None:
             named = read_infer(message) if operation.name == "infer" else read_named(message)
@@ -245,7 +247,7 @@ class Service:
         return self._plane.limits.max_deadline_s if wish_s is None and operation is STREAM_INFER else wish_s
 
     def _refused(self, error: GatewayError, reply: Reply, incoming: UnaryCall | StreamCall) -> None:
-        """Refuse a call that never came to the pipeline."""
+        """Refuse a call that never came to the pipeline; what is wrong with its message has the status that gRPC gives it."""
         path, began = _method(incoming).path, incoming.began
         self._plane.recorder.refused(error, reply.request_id, path, NO_TRACE, began, "grpc")
         reply.refuse(error, None if incoming.fault is None else incoming.fault.status)
@@ -265,12 +267,6 @@ def _head(opening: Opening) -> Head:
 def _method(incoming: UnaryCall | StreamCall) -> Method:
     assert incoming.opening.method is not None
     return incoming.opening.method
-
-
-def _asked(call: UnaryCall) -> None:
-    """Raises what is wrong with a message that nobody looks at."""
-    if call.fault is not None:
-        raise call.fault
 
 
 def _let_go(call: Call) -> None:

@@ -38,8 +38,15 @@ CODES: dict[Kind, Status] = {
     Kind.DEADLINE: Status.DEADLINE_EXCEEDED,
 }
 
+_FAULTS = {Status.RESOURCE_EXHAUSTED: Kind.TOO_LARGE, Status.DEADLINE_EXCEEDED: Kind.REQUEST_TIMEOUT}
+
 _BY_NUMBER: dict[bytes, Status] = {b"%d" % code: code for code in Status}
 _BY_HTTP_STATUS = {HTTP_STATUS[kind][0]: code for kind, code in CODES.items()}
+
+
+def kind_of_fault(status: Status) -> Kind:
+    """What it is in our words that a caller's message has a fault of this status."""
+    return _FAULTS.get(status, Kind.BAD_REQUEST)
 
 
 def code_of_reply(status: int, number: bytes | None) -> Status:

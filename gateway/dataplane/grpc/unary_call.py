@@ -50,6 +50,13 @@ class UnaryCall(Incoming):
         self.stream.expect(self._reader.missing)
         self.stream.consumed(len(data))
 
+    def whole(self) -> bytes | None:
+        """The message, to be asked for once; None where it is not to be read. Raises `RpcFault` for what is wrong with it."""
+        if self.fault is not None:
+            raise self.fault
+        message, self.message = self.message, None
+        return message
+
     def _take(self, message: bytes) -> None:
         if self.message is not None:
             raise RpcFault(Status.INVALID_ARGUMENT, "The call has more than one message.")

@@ -3,7 +3,7 @@
 import gzip
 import signal
 import struct
-import time
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -224,10 +224,10 @@ def test_a_drain_says_which_calls_are_served(tmp_path: Path) -> None:
         tmp_path, rpc_document(server), INFERENCE__GRPC_PORT=free_port(), INFERENCE__DRAIN_NOTICE_S=0
     ) as gateway:
         until_answered(gateway.address)
-        release = time.monotonic() + 2
+        release = threading.Event()
 
         def slow(asked: Asked) -> bytes:
-            time.sleep(max(0.0, release - time.monotonic()))
+            release.wait(PATIENT_S)
             return answer(asked)
 
         server.behave = slow
@@ -238,6 +238,7 @@ def test_a_drain_says_which_calls_are_served(tmp_path: Path) -> None:
             first = peer.until(lambda found: isinstance(found, GoAwayFrame))
             assert isinstance(first, GoAwayFrame)
             assert (first.last_stream_id, first.error_code) == (2**31 - 1, 0)
+            release.set()
             peer.send(opening(KEY, stream=3), data(3, message(infer())))
             asked = peer.until(lambda found: isinstance(found, PingFrame))
             assert isinstance(asked, PingFrame)
