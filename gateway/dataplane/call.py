@@ -18,6 +18,9 @@ from gateway.upstream.exchange import Body, Exchange, Sink
 
 CallProtocol = Literal["http", "grpc", "openai"]
 
+CALLER_GONE = "caller_gone"
+"""The outcome of a call whose caller went before the reply was whole."""
+
 
 class SequenceRequest(Protocol):
     """A request that may be one of a sequence, as its transport has it."""

@@ -2,7 +2,7 @@
 
 import time
 
-from gateway.dataplane.call import Call, CallProtocol
+from gateway.dataplane.call import CALLER_GONE, Call, CallProtocol
 from gateway.dataplane.sample import Capture
 from gateway.dataplane.trace import trace
 from gateway.dataplane.usage import UsageBook
@@ -15,7 +15,7 @@ from gateway.observe.trace_context import TraceContext
 from gateway.snapshot.compile import Snapshot
 from gateway.types import Captured, Target
 
-_CALLER_GONE = 499
+_CALLER_GONE_STATUS = 499
 
 
 class Recorder:
@@ -215,6 +215,6 @@ def _outcome(call: Call) -> tuple[str, int]:
         return trail.error.kind.value, HTTP_STATUS[trail.error.kind][0]
     exchange = trail.exchange
     if trail.gone and (exchange is None or not exchange.complete):
-        return "caller_gone", _CALLER_GONE
+        return CALLER_GONE, _CALLER_GONE_STATUS
     status = 200 if exchange is None else exchange.status
     return ("ok" if status < 400 else "model_refused" if status < 500 else "model_failed"), status

@@ -8,7 +8,7 @@ own under `maas.`. Never a credential, a payload or a query: whatever stands her
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from gateway.dataplane.call import Call
+from gateway.dataplane.call import CALLER_GONE, Call
 from gateway.observe.traces import Attempt, FinishedSpan, RequestSpan, Step, Value
 from gateway.types import RPC_METHODS, WHOLE_BP, Operation
 
@@ -50,7 +50,7 @@ def trace(call: Call, span: RequestSpan, outcome: str, status: int, now_s: float
 
 def _error_type(call: Call, outcome: str, status: int) -> str:
     """Of a server's span only what is not the caller's own fault is an error; a caller who went is one (HTTP spans)."""
-    if call.trail.gone:
+    if outcome == CALLER_GONE:
         return outcome
     if status < 500:
         return ""
@@ -171,7 +171,8 @@ def _outcome_of_last(call: Call) -> str:
     trail = call.trail
     if trail.error is not None:
         return trail.error.kind.value
-    return "caller_gone" if trail.gone else ""
+    gone = trail.gone and trail.exchange is not None and not trail.exchange.complete
+    return CALLER_GONE if gone else ""
 
 
 def _step(span: RequestSpan, step: Step, behind_ns: int) -> FinishedSpan:
