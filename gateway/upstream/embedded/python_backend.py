@@ -63,10 +63,13 @@ class ResponseSender:
         self._responses = responses
 
     def send(self, response: InferenceResponse | None = None, flags: int = 0) -> None:
-        """One response, the last one, or only the end."""
+        """One response, the last one, or only the end. Waits while much of what was sent before is not read yet."""
         final = bool(flags & TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        if response is not None:
+            self._responses.wait_for_room()
         if response is not None or final:
-            self._responses.put(response, final=final)
+            size_bytes = 0 if response is None else sum(map(_size_bytes, response.tensors.values()))
+            self._responses.put(response, final=final, size_bytes=size_bytes)
 
     def is_cancelled(self) -> bool:
         """Whether nobody reads on."""
@@ -101,3 +104,7 @@ class InferenceRequest:
 def get_input_tensor_by_name(request: InferenceRequest, name: str) -> Tensor | None:
     """An input of the request; None where the caller left it out."""
     return request.tensors.get(name)
+
+
+def _size_bytes(array: Array) -> int:
+    return sum(map(len, array.ravel())) if array.dtype == object else array.nbytes

@@ -106,7 +106,7 @@ class PythonModel:
 
     def arrays(self, responses: Responses, outputs: list[str]) -> Iterator[Answer]:
         """What the model sends: of each response the named outputs, as far as it has them."""
-        for response, final in responses:
+        for response, final, _ in responses:
             if response is None:
                 yield Answer(None, final)
                 continue

@@ -5,36 +5,49 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
+MOST_UNREAD_BYTES = 16 * 2**20
+"""A model that has sent so much that nobody has read yet waits before it sends more."""
+
 
 class Sent(NamedTuple):
     """One sending of a model: a response, or None where it says no more than that there are no more; and whether it is the final one."""
 
     response: Any
     final: bool
+    size_bytes: int = 0
 
 
 class Responses(Iterator[Sent]):
     """An iterator that waits for each response: `put` from any thread, read from one at a time.
 
-    Nothing bounds how many wait to be read, as in Triton: a model stops by itself, or when it sees `cancelled`.
+    Who sends waits for room first (`wait_for_room`), so that a caller who reads slowly fills no memory.
     """
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Sent] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._unread = 0
+        self._room = threading.Condition(self._lock)
+        self._unread = self._unread_bytes = 0
         self._ended = False
         self._waiting: Callable[[], None] | None = None
         self.cancelled = False
 
-    def put(self, response: Any, *, final: bool = False) -> None:
+    def wait_for_room(self) -> None:
+        """Wait until enough of what was sent is read, or nothing more is wanted."""
+        with self._room:
+            self._room.wait_for(lambda: self._ended or self._unread_bytes < MOST_UNREAD_BYTES)
+
+    def put(self, response: Any, *, final: bool = False, size_bytes: int = 0) -> None:
         """One more response, or None for the end alone; what comes after the final one is dropped."""
         with self._lock:
             if self._ended:
                 return
             self._ended = final
-            self._queue.put(Sent(response, final))
+            if final:
+                self._room.notify_all()
+            self._queue.put(Sent(response, final, size_bytes))
             self._unread += 1
+            self._unread_bytes += size_bytes
             waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting()
@@ -59,6 +72,8 @@ class Responses(Iterator[Sent]):
         sent = self._queue.get()
         with self._lock:
             self._unread -= 1
+            self._unread_bytes -= sent.size_bytes
+            self._room.notify_all()
         if sent.response is None and self.cancelled:
             raise StopIteration  # it is the end of the reading, and none that the model said
         return sent
