@@ -4,7 +4,7 @@ Each function is a click type: it turns the text into the value, or raises `clic
 """
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import click
 
@@ -25,6 +25,14 @@ def start_of_day(text: str) -> datetime:
     if text == "now":
         return datetime.now(UTC).replace(microsecond=0)
     return _moment(text, time(0, 0, 0))
+
+
+def day(text: str) -> str:
+    """A day, as it is written."""
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no day; write YYYY-MM-DD, as in 2027-03-31") from error
 
 
 def spell(text: str) -> timedelta | None:

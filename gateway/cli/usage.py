@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from gateway.cli import arguments
+from gateway.cli import arguments, dates
 from gateway.cli.client import Control
 from gateway.cli.output import Refused, emit_json, json_option, moment, table
 
@@ -22,9 +22,15 @@ Examples:
 @click.option("--alias", type=arguments.name, help="Calls to one alias.")
 @click.option("--team", type=arguments.name, help="Calls to the aliases of one team.")
 @click.option(
-    "--from", "first", metavar="YYYY-MM-DD", help="The first day, in UTC (default: six days before the last)."
+    "--from",
+    "first",
+    type=dates.day,
+    metavar="YYYY-MM-DD",
+    help="The first day, in UTC (default: six days before the last).",
 )
-@click.option("--to", "last", metavar="YYYY-MM-DD", help="The last day, in UTC (default: today).")
+@click.option(
+    "--to", "last", type=dates.day, metavar="YYYY-MM-DD", help="The last day, in UTC (default: today)."
+)
 @click.option(
     "--by",
     default="day,application,alias",

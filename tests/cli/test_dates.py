@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from gateway.cli import arguments, dates
 from gateway.cli.callers import sparkline
+from gateway.cli.main import maas
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,12 @@ def test_a_sparkline_shows_every_day_with_a_call() -> None:
     assert sparkline([0, 1, 1000, 500], "01234567") == "0174"
     assert sparkline([0, 0], "01") == "00"
     assert sparkline([], "01") == ""
+
+
+@pytest.mark.parametrize("text", ["2026-13-01", "2026-02-30", "yesterday", "12h", "2026-11-01T09:00Z", ""])
+@pytest.mark.parametrize("option", ["--from", "--to"])
+def test_what_is_no_day_is_a_usage_error_that_names_its_option(option: str, text: str) -> None:
+    """Before anything is asked."""
+    done = CliRunner().invoke(maas, ["usage", option, text])
+    assert done.exit_code == 2
+    assert f"Invalid value for '{option}': {text!r} is no day" in done.output
