@@ -10,8 +10,8 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from gateway.app.process import leave_by_signal, tell_addresses
-from gateway.dataplane.http.shared_port import SharedPort
 from gateway.dataplane.plane import Plane
+from gateway.dataplane.port.shared_port import SharedPort
 from gateway.dataplane.worker import Worker
 from gateway.observe.metrics import render
 from gateway.observe.ops import serve_ops

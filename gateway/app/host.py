@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.app.process import inference_ports, leave_by_signal, tell_addresses
-from gateway.dataplane.http.shared_port import BACKLOG
+from gateway.dataplane.port.shared_port import BACKLOG
 from gateway.observe.ops import serve_ops
 from gateway.settings import Inference, Settings
 from gateway.supervisor.orphans import Orphans

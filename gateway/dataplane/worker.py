@@ -16,8 +16,8 @@ import msgspec
 from gateway.dataplane.announce import tell_sunsets
 from gateway.dataplane.files import open_watched_files
 from gateway.dataplane.http.listener import Listener
-from gateway.dataplane.http.shared_port import SharedPort
 from gateway.dataplane.plane import Plane
+from gateway.dataplane.port.shared_port import SharedPort
 from gateway.dataplane.quota import open_quotas
 from gateway.dataplane.record import Recorder
 from gateway.dataplane.sample import SampleTaker
@@ -166,11 +166,11 @@ class Worker:
         if self._sharing is not None:
             self._sharing.cancel()
         if handing_over:
-            await self.listener.accept_no_more(handing_over=True)
+            await self.listener.port.accept_no_more(handing_over=True)
             if self._grpc is not None:
-                await self._grpc.accept_no_more(handing_over=True)
+                await self._grpc.port.accept_no_more(handing_over=True)
             self.listener.draining = True
-            await self.listener.emptied(notice_s)
+            await self.listener.port.emptied(notice_s)
         else:
             self.plane.draining = True
             farewell_s = min(_FAREWELL_S, notice_s / 2)

@@ -27,7 +27,7 @@ class Caller(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A caller has connected."""
         super().connection_made(transport)
-        if not self._listener.joined(self):
+        if not self._listener.port.joined(self):
             self.leave()
 
     def request(self, stream: Stream, head: Head, *, ended: bool) -> Receiver:
@@ -88,4 +88,4 @@ class Caller(Connection):
 
     def lost(self, fault: Exception | None) -> None:
         """The caller is gone."""
-        self._listener.left(self)
+        self._listener.port.left(self)

@@ -9,12 +9,11 @@ from gateway.dataplane.grpc.health import Health
 from gateway.dataplane.grpc.incoming import OpenCalls
 from gateway.dataplane.grpc.opening import Method
 from gateway.dataplane.grpc.service import Service
-from gateway.dataplane.http.shared_port import BACKLOG, SharedPort
-from gateway.dataplane.http.turn_away import settle
 from gateway.dataplane.plane import Plane
+from gateway.dataplane.port.port import Port
+from gateway.dataplane.port.shared_port import SharedPort
 from gateway.dataplane.request_id import RequestIds
 from gateway.http2.limits import Limits
-from gateway.observe import metrics
 from gateway.snapshot.compile import Snapshot
 
 _TICK_S = 1.0
@@ -49,10 +48,7 @@ class Listener:
             idle_s=limits.idle_timeout_s,
         )
         self.open = OpenCalls()
-        self._shared: SharedPort | None = None
-        self._server: asyncio.Server | None = None
-        self._callers: set[Caller] = set()
-        self._connections = metrics.CONNECTIONS.labels("grpc")
+        self.port = Port(plane.loop, lambda: Caller(self), "grpc", limits.max_connections)
         self._watches: list[asyncio.Task[None]] = []
         plane.on_activate(self._activated)
 
@@ -60,9 +56,7 @@ class Listener:
         """Listen. Raises `OSError` when the port is taken."""
         limits = self.limits
         try:
-            self._server = await self.plane.loop.create_server(
-                lambda: Caller(self), limits.host, limits.grpc_port, backlog=BACKLOG
-            )
+            await self.port.listen(limits.host, limits.grpc_port)
         except OSError as error:
             reason = f"inference.grpc_port {limits.grpc_port} on {limits.host}: the port cannot be used; perhaps it is taken"
             raise OSError(error.errno, reason) from error
@@ -70,58 +64,24 @@ class Listener:
 
     def share(self, shared: SharedPort) -> None:
         """Take connections of a port that other workers take connections of too."""
-        self._shared = shared
-        shared.open(self.plane.loop, lambda: Caller(self))
+        self.port.share(shared)
         self._watch()
-
-    async def accept_no_more(self, *, handing_over: bool = False) -> None:
-        """Close the port. `handing_over`: other workers go on accepting there, else nobody does."""
-        if self._server is not None:
-            await settle([sock.fileno() for sock in self._server.sockets])
-            self._server.close()
-        if self._shared is not None:
-            if not handing_over:
-                await settle(self._shared.filenos())
-            self._shared.close()
-            await self._shared.settled()
 
     async def drain(self) -> None:
         """Take no more calls (GOAWAY), finish those under way, within the settings' limit, and close."""
-        await self.accept_no_more()
+        await self.port.accept_no_more()
         self._health.end()
         for stream in self._service.streams:
             stream.leave()
         until = time.monotonic() + self.limits.drain_limit_s
-        while self._callers and time.monotonic() < until:
-            for caller in list(self._callers):
+        while self.port.connections and time.monotonic() < until:
+            for caller in list(self.port.connections):
                 caller.leave()
             await asyncio.sleep(_DRAIN_LOOK_S)
-        for caller in list(self._callers):
+        for caller in list(self.port.connections):
             caller.close()
         for watch in self._watches:
             watch.cancel()
-
-    # --- connections ---
-
-    def joined(self, caller: Caller) -> bool:
-        """Count a new connection; False when there are too many."""
-        if len(self._callers) >= self.limits.max_connections:
-            metrics.REFUSED_CONNECTIONS.labels("grpc").inc()
-            return False
-        self._callers.add(caller)
-        self._count()
-        return True
-
-    def left(self, caller: Caller) -> None:
-        """A connection is gone."""
-        if caller in self._callers:
-            self._callers.remove(caller)
-            self._count()
-
-    def _count(self) -> None:
-        self._connections.set(len(self._callers))
-        if self._shared is not None:
-            self._shared.holds(len(self._callers))
 
     def _watch(self) -> None:
         loop = self.plane.loop
@@ -131,7 +91,7 @@ class Listener:
         while True:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
-            for caller in list(self._callers):
+            for caller in list(self.port.connections):
                 caller.look(now, self.limits.max_deadline_s)
             self._check_principals(time.time())
 

@@ -65,7 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         """A caller has connected."""
         self._transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
-        if not self._listener.joined(self):
+        if not self._listener.port.joined(self):
             transport.close()
             return
         self._task = self._loop.create_task(self._run())
@@ -74,7 +74,7 @@ class Connection(asyncio.BufferedProtocol):
         """The caller is gone: so is every call that it still waits for."""
         self._transport = None
         self._reader.forget()
-        self._listener.left(self)
+        self._listener.port.left(self)
         if self._farewell is not None:
             # The timer would keep the whole connection in memory.
             self._farewell.cancel()

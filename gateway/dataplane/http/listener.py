@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-import socket
 import time
-from contextlib import suppress
 
 from gateway.dataplane.http.connection import Connection
 from gateway.dataplane.http.handler import Handler
-from gateway.dataplane.http.shared_port import BACKLOG, SharedPort
-from gateway.dataplane.http.turn_away import settle
 from gateway.dataplane.plane import Plane
+from gateway.dataplane.port.port import Port
+from gateway.dataplane.port.shared_port import SharedPort
 from gateway.dataplane.request_id import RequestIds
-from gateway.observe import metrics
 from gateway.snapshot.compile import Snapshot
 
 log = logging.getLogger(__name__)
@@ -31,86 +28,34 @@ class Listener:
         self.ids = RequestIds()
         self.draining = False
         self._plane = plane
-        self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
-        self._shared: SharedPort | None = None
+        self.port = Port(self.loop, lambda: Connection(self), "http", self.limits.max_connections)
         self._watch: asyncio.Task[None] | None = None
-        self._nobody = asyncio.Event()
-        self._nobody.set()
-        self._open = metrics.CONNECTIONS.labels("http")
         plane.on_activate(self._activated)
 
     async def start(self) -> int:
         """Listen; the port that was bound. Raises `OSError` when it is taken."""
-        loop = self.loop
-        self._server = await loop.create_server(
-            lambda: Connection(self), self.limits.host, self.limits.port, backlog=BACKLOG
-        )
-        self._watch = loop.create_task(self._tick())
-        bound: socket.socket = self._server.sockets[0]
-        port: int = bound.getsockname()[1]
+        port = await self.port.listen(self.limits.host, self.limits.port)
+        self._watch = self.loop.create_task(self._tick())
         return port
 
     def share(self, shared: SharedPort) -> None:
         """Take connections of a port that other workers take connections of too."""
-        self._shared = shared
-        shared.open(self.loop, lambda: Connection(self))
+        self.port.share(shared)
         self._watch = self.loop.create_task(self._tick())
-
-    async def accept_no_more(self, *, handing_over: bool = False) -> None:
-        """Close the port. `handing_over`: other workers go on accepting there, else nobody does."""
-        if self._server is not None:
-            await settle([sock.fileno() for sock in self._server.sockets])
-            self._server.close()
-        if self._shared is not None:
-            if not handing_over:
-                await settle(self._shared.filenos())
-            self._shared.close()
-            await self._shared.settled()
-
-    async def emptied(self, limit_s: float) -> None:
-        """Wait until nobody is connected any more, but not longer than that."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                await self._nobody.wait()
 
     async def drain(self) -> None:
         """Finish what is under way and close: the caller sees `Connection: close`, never an error."""
         self.draining = True
-        await self.accept_no_more()
+        await self.port.accept_no_more()
         until = time.monotonic() + self.limits.drain_limit_s
-        while self._connections and time.monotonic() < until:
-            for connection in list(self._connections):
+        while self.port.connections and time.monotonic() < until:
+            for connection in list(self.port.connections):
                 connection.end_if_idle()
             await asyncio.sleep(_DRAIN_LOOK_S)
-        for connection in list(self._connections):
+        for connection in list(self.port.connections):
             connection.abort()
         if self._watch is not None:
             self._watch.cancel()
-
-    def joined(self, connection: Connection) -> bool:
-        """Count a new connection; False when there are too many."""
-        if len(self._connections) >= self.limits.max_connections:
-            metrics.REFUSED_CONNECTIONS.labels("http").inc()
-            return False
-        self._connections.add(connection)
-        self._count()
-        return True
-
-    def left(self, connection: Connection) -> None:
-        """A connection is gone."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-            self._count()
-
-    def _count(self) -> None:
-        self._open.set(len(self._connections))
-        if self._connections:
-            self._nobody.clear()
-        else:
-            self._nobody.set()
-        if self._shared is not None:
-            self._shared.holds(len(self._connections))
 
     def fault(self, request_id: str, error: Exception) -> None:
         """Log a fault of the gateway's own."""
@@ -119,7 +64,7 @@ class Listener:
 
     def _activated(self, _: Snapshot) -> None:
         now = time.time()
-        for connection in self._connections:
+        for connection in self.port.connections:
             if connection.busy:
                 connection.check_principal(self._plane, now)
 
@@ -129,7 +74,7 @@ class Listener:
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
             wall = time.time()
-            for connection in list(self._connections):
+            for connection in list(self.port.connections):
                 connection.tick(now, now - last)
                 if connection.busy:
                     connection.check_principal(self._plane, wall)
