@@ -12,6 +12,9 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 NAME = re.compile(NAME_PATTERN)
 """Names of aliases, models, teams and pools; always matched whole (`fullmatch`)."""
 
+VERSION = re.compile(r"[1-9][0-9]{0,18}")
+"""How a version's number is written; always matched whole, and `MAX_VERSION` at most."""
+
 PRINCIPAL = re.compile(rf"(?:app|user):{NAME_PATTERN}")
 """Principals: an application or a person."""
 

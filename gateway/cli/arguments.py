@@ -11,10 +11,9 @@ import click
 import msgspec
 
 from gateway.cli.dates import SPELL, spell
-from gateway.types import MAX_VERSION, NAME, PRINCIPAL, WHOLE_BP
+from gateway.types import MAX_VERSION, NAME, PRINCIPAL, VERSION, WHOLE_BP
 
 _TARGET = re.compile(r"(?P<model>[^@=]+)@(?P<version>[0-9]+)(?:=(?P<weight>.+))?", re.ASCII)
-_VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _PERCENT = re.compile(r"(?P<number>[0-9]{1,3}(?:\.[0-9]{1,2})?)%", re.ASCII)
 _BASIS_POINTS = re.compile(r"(?P<number>[0-9]{1,5})bp", re.ASCII)
 
@@ -63,7 +62,7 @@ def target(text: str) -> TargetSpec:
     match = _TARGET.fullmatch(text)
     if match is None or not NAME.fullmatch(match["model"]):
         raise click.BadParameter(f"{text!r} is not a target; write MODEL@VERSION=WEIGHT, as in digits@2=10%")
-    if not _VERSION.fullmatch(match["version"]) or int(match["version"]) > MAX_VERSION:
+    if not VERSION.fullmatch(match["version"]) or int(match["version"]) > MAX_VERSION:
         raise click.BadParameter(f"{text!r}: a version is a whole number from 1 on, without leading zeros")
     weight_bp = None
     if match["weight"] is not None:

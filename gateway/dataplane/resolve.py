@@ -1,20 +1,18 @@
 """Alias to pinned version: weighted and sticky, or the version that the caller names."""
 
-import re
 from bisect import bisect_right
 
 from gateway.errors import GatewayError, Kind
 from gateway.observe.metrics import RESOLUTIONS
 from gateway.snapshot.split import bucket_of
-from gateway.types import MAX_VERSION, Alias, Permit, Target
+from gateway.types import MAX_VERSION, VERSION, Alias, Permit, Target
 
-_VERSION = re.compile(r"[1-9][0-9]{0,18}")
 _count = RESOLUTIONS.by
 
 
 def read_version(text: str) -> int:
     """A version as callers write it. Raises BAD_REQUEST for what is none."""
-    if not _VERSION.fullmatch(text) or int(text) > MAX_VERSION:
+    if not VERSION.fullmatch(text) or int(text) > MAX_VERSION:
         raise GatewayError(Kind.BAD_REQUEST, f"The version must be a whole number from 1 to {MAX_VERSION}.")
     return int(text)
 

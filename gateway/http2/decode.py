@@ -6,11 +6,9 @@ what it meant is remembered.
 
 from gateway.http2.codes import Code
 from gateway.http2.faults import ConnectionFault, StreamFault
-from gateway.http2.fields import NO_LENGTH, Judge, is_sound
+from gateway.http2.fields import NO_LENGTH, Field, Judge, is_sound
 from gateway.http2.huffman import decoded
 from gateway.http2.static_table import FIRST_DYNAMIC, STATIC
-
-Field = tuple[bytes, bytes]
 
 TABLE_BYTES = 4096
 """The size of the dynamic table, as it is where nobody says otherwise (RFC 9113 section 6.5.2)."""

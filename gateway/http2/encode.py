@@ -4,9 +4,8 @@ are not indexed. So a block, or a part of one, can be written once and sent on a
 
 from collections.abc import Iterable
 
+from gateway.http2.fields import Field
 from gateway.http2.static_table import STATIC
-
-Field = tuple[bytes, bytes]
 
 _NUMBERS: dict[Field, int] = {field: number for number, field in enumerate(STATIC) if number}
 _NAMES: dict[bytes, int] = {field[0]: number for number, field in reversed([*enumerate(STATIC)][1:])}

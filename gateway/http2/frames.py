@@ -16,8 +16,10 @@ FRAME_HEAD = struct.Struct(">IBI")
 """Length and type as one number, flags, stream: nine bytes."""
 HEAD_BYTES = FRAME_HEAD.size
 
+SETTING = struct.Struct(">HI")
+"""One of a SETTINGS frame: its number and its value."""
+
 _HEAD_AND_NUMBER = struct.Struct(">IBII")
-_SETTING = struct.Struct(">HI")
 
 head = FRAME_HEAD.pack
 
@@ -52,7 +54,7 @@ def window_update(stream: int, count: int) -> bytes:
 
 def settings(values: dict[int, int]) -> bytes:
     """SETTINGS."""
-    return frame(SETTINGS, 0, 0, b"".join(_SETTING.pack(*item) for item in values.items()))
+    return frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*item) for item in values.items()))
 
 
 def go_away(last: int, code: int, words: bytes = b"") -> bytes:

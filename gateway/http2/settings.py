@@ -1,7 +1,5 @@
 """SETTINGS: what is said to the other side, and what it says (RFC 9113 section 6.5)."""
 
-import struct
-
 from gateway.http2.codes import (
     ENABLE_PUSH,
     FIRST_WINDOW,
@@ -16,10 +14,8 @@ from gateway.http2.codes import (
     Code,
 )
 from gateway.http2.faults import ConnectionFault
-from gateway.http2.frames import settings, window_update
+from gateway.http2.frames import SETTING, settings, window_update
 from gateway.http2.limits import Limits
-
-_SETTING = struct.Struct(">HI")
 
 
 def greeting(limits: Limits, *, server: bool) -> bytes:
@@ -40,9 +36,9 @@ def greeting(limits: Limits, *, server: bool) -> bytes:
 
 def read_settings(payload: bytes, *, from_server: bool) -> list[tuple[int, int]]:
     """Numbers and values, in order; unknown ones among them. Raises `ConnectionFault` for a value that may not be."""
-    if len(payload) % _SETTING.size:
+    if len(payload) % SETTING.size:
         raise ConnectionFault(Code.FRAME_SIZE_ERROR, "settings of an odd length")
-    found = list(_SETTING.iter_unpack(payload))
+    found = list(SETTING.iter_unpack(payload))
     for number, value in found:
         if number == ENABLE_PUSH and (value > 1 or (from_server and value)):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "ENABLE_PUSH that may not be")

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ import msgspec
 
 from gateway.observe import metrics
 from gateway.settings import Upstream
+from gateway.types import VERSION
 from gateway.upstream.endpoint import Endpoint, Version
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ class _IndexEntry(msgspec.Struct):
 _INDEX = msgspec.json.Decoder(list[_IndexEntry])
 _MOST_BYTES = 16 * 1024 * 1024
 _LONGEST_DETAIL = 500
-_VERSION = re.compile("[1-9][0-9]{0,18}")
 _LATE = "no answer within the probe time-out"
 _LATE_PROBES = 3
 
@@ -101,7 +100,7 @@ async def _loaded(url: str, client: httpx.AsyncClient) -> frozenset[Version] | N
     return frozenset(
         (entry.name, int(entry.version))
         for entry in _INDEX.decode(data)
-        if entry.state == "READY" and _VERSION.fullmatch(entry.version)
+        if entry.state == "READY" and VERSION.fullmatch(entry.version)
     )
 
 

@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-import re
 from collections.abc import Set
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from gateway.cli.registering.config_file import CONFIG_FILE, ConfigFile, read_co
 from gateway.cli.registering.crosscheck import agreed_signature, all_bases, disagreeing
 from gateway.cli.registering.graph import Graph, read_graph
 from gateway.cli.registering.model_file import MODEL_FILE, ModelFile, ModelFileRefused, read_model_file
-from gateway.types import MAX_VERSION, NAME
-
-_VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+from gateway.types import MAX_VERSION, NAME, VERSION
 
 
 class FoundVersion(msgspec.Struct, frozen=True):
@@ -70,7 +67,7 @@ def _read(folder: Path) -> ModelFolder:
     versions = {
         int(child.name): _read_version(child, config, said)
         for child in sorted(folder.iterdir())
-        if _VERSION.fullmatch(child.name) and int(child.name) <= MAX_VERSION
+        if VERSION.fullmatch(child.name) and int(child.name) <= MAX_VERSION
     }
     if not versions:
         raise ArtefactRefused(f"{folder} has no version: a folder named 1, 2, 3, … with the model's files")

@@ -13,11 +13,10 @@ from gateway.artefacts.record import ModelDescription, Origin
 from gateway.artefacts.signature import Signature
 from gateway.cli.registering.yaml_file import MOST_BYTES, YamlRefused, read_yaml
 from gateway.strict_json import misfits
-from gateway.types import MAX_VERSION
+from gateway.types import MAX_VERSION, VERSION
 
 MODEL_FILE = "model.yaml"
 
-_VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _PLACE = re.compile(r"[^:\s]+(?=: )")
 
 
@@ -78,7 +77,7 @@ def _faults(written: _Written) -> list[str]:
     if written.signature is not None:
         found += origin_problems(Origin(signature=written.signature))
     for number, origin in written.versions.items():
-        if not _VERSION.fullmatch(number) or int(number) > MAX_VERSION:
+        if not VERSION.fullmatch(number) or int(number) > MAX_VERSION:
             found.append(f"versions.{number}: is no version: a whole number from 1 on, without leading zeros")
         found += origin_problems(origin, f"versions.{number}.")
     return found

@@ -1,6 +1,5 @@
 """Triton's model repository on disk: `<model>/config.pbtxt`, `<model>/<version>/model.onnx`, and label files."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import msgspec
 
 from gateway.artefacts.files import ArtefactRefused, version_files
 from gateway.artefacts.watch import stamp
-from gateway.types import NAME
+from gateway.types import NAME, VERSION
 from gateway.upstream.embedded.completion import check_agreement, complete, complete_ensemble, complete_python
 from gateway.upstream.embedded.config import (
     MODEL_FILENAME,
@@ -29,8 +28,6 @@ from gateway.upstream.embedded.python_model import PythonModel
 from gateway.upstream.embedded.sequences import Sequences
 from gateway.upstream.embedded.session import Session
 from gateway.upstream.embedded.statistics import Recorder
-
-_VERSION = re.compile(r"[1-9][0-9]{0,18}")
 
 NO_VERSION = 0
 """The version under which a failure of a model without any version folder is kept."""
@@ -114,7 +111,7 @@ def _model_folders(repository: Path) -> Iterator[tuple[Path, list[int]]]:
 def _version_folders(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and _VERSION.fullmatch(p.name))
+    return sorted(int(p.name) for p in folder.iterdir() if p.is_dir() and VERSION.fullmatch(p.name))
 
 
 def _load_model(
