@@ -33,6 +33,8 @@ from gateway.http2.streams import Owner, Streams
 _FAREWELL = b"farewell"
 _FAREWELL_S = 1.0
 _LINGER_S = 1.0
+_ANSWERED_S = 0.1
+"""So long after an answer the connection ends that is at fault with it."""
 _UNTOLD_STREAMS = 100
 """What a client may open before the server has said how many: the least that RFC 9113 section 6.5.2 recommends."""
 
@@ -315,9 +317,19 @@ class Connection(Streams, asyncio.BufferedProtocol):
         self._fault = fault
         self._over = True
         self._drop_all(fault.code)
-        self._outflow.control(
-            frames.go_away(max(0, self._newest) if self._server else 0, fault.code, fault.words.encode())
-        )
+        if fault.answered and self._transport is not None:
+            # Clients that see the end of the connection together with an answer may take it for the answer.
+            self._outflow.flush()
+            self._transport.pause_reading()
+            self._linger = asyncio.get_running_loop().call_later(_ANSWERED_S, self._tell_end, fault)
+        else:
+            self._tell_end(fault)
+
+    def _tell_end(self, fault: ConnectionFault) -> None:
+        last = max(0, self._newest) if self._server else 0
+        self._outflow.control(frames.go_away(last, fault.code, fault.words.encode()))
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
         self._hang_up()
 
     def _hang_up(self) -> None:

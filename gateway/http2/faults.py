@@ -4,12 +4,13 @@ from gateway.http2.codes import Code
 
 
 class ConnectionFault(Exception):
-    """Ends the connection with GOAWAY; `words` are its debug data."""
+    """Ends the connection with GOAWAY; `words` are its debug data. `answered`: whoever is at fault was just told so on a stream."""
 
-    def __init__(self, code: Code, words: str) -> None:
+    def __init__(self, code: Code, words: str, *, answered: bool = False) -> None:
         super().__init__(words)
         self.code = code
         self.words = words
+        self.answered = answered
 
 
 class StreamFault(Exception):

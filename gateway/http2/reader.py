@@ -178,7 +178,7 @@ class FrameReader(asyncio.BufferedProtocol):
         block += _VIEW[body:stop]
         if len(block) > 2 * self._limits.header_list_bytes:
             self._block_too_large(self._block_of[0])
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large", answered=True)
         if flags & END_HEADERS:
             self._block = None
             number, ended, on_itself = self._block_of
