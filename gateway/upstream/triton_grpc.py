@@ -12,7 +12,7 @@ from gateway.http2.limits import Limits
 from gateway.http2.stream import Receiver, Stream
 from gateway.settings import Upstream
 from gateway.types import STREAM_INFER, Target
-from gateway.upstream.exchange import Exchange
+from gateway.upstream.exchange import Exchange, overdue
 from gateway.upstream.rpc_call import Call, StreamedCall
 from gateway.upstream.rpc_request import block_of, openings, pieces_of
 
@@ -92,7 +92,11 @@ class Channel:
         link = self._link()
         if link is None:
             raise ConnectionError("the connection has gone")
-        exchange.started = exchange.sent = now = time.monotonic()
+        now = time.monotonic()
+        if exchange.deadline <= now:
+            # A quick server could answer all the same.
+            raise overdue(exchange)
+        exchange.started = exchange.sent = now
         opening = self._openings[exchange.operation.name]
         block = block_of(opening, exchange.headers + exchange.trace, exchange.deadline - now)
         made = StreamedCall if exchange.operation is STREAM_INFER else Call
